@@ -10,6 +10,7 @@ folder says would be made again, is taken over: see `attnfuse.incremental`.
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins, processes
+from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
+from attnfuse.lora.given import GivenLora, check_used
 from attnfuse.mindir import codec
 from attnfuse.output import (
-    LITE_CONFIG,
     MANIFEST,
     REPORT,
+    REPORT_PAGE,
     VERIFICATION,
     Digests,
     FileDigest,
@@ -34,17 +37,34 @@ from attnfuse.output import (
     digest,
     place,
 )
+from attnfuse.pictures import require_runtime
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
+from attnfuse.records import (
+    ComponentResult,
+    certificate,
+    manifest_of,
+    original_files,
+    queries_of,
+    report_of,
+    with_output,
+)
 from attnfuse.report.model import Report
+from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Load, Source, open_source
 from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
-from attnfuse.standing import Standing, certificates, merge_manifest, merge_report, read_standing, still_holds
-from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
+from attnfuse.standing import (
+    Certified,
+    Standing,
+    certificates,
+    merge_manifest,
+    merge_report,
+    read_standing,
+    still_holds,
+)
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
@@ -61,23 +81,28 @@ class CompileRequest:
     """What to compile, for whom, and where to.
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras` are merged into its
+    weights. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
     is a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component
-    whose configuration its class does not take is left out. `trace` is how what is traced is: block by block where
-    that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are cores and
-    memory for), which changes nothing but the time it takes. `reporters` are those that write a document of their own
-    into the output. `between` is called after each pass over each component, and has each graph made again.
+    whose configuration its class does not take is left out, with `strict_policy` a rule that matches no site is an
+    error. Of `components` (all, where none is named), those of `exclude` are left alone. `trace` is how what is traced
+    is: block by block where that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as
+    there are cores and memory for), which changes nothing but the time it takes. `reporters` are those that write a
+    document of their own into the output. `golden` writes what the unfused graphs came to, for a device: see
+    `attnfuse.pictures.golden`. `between` is called after each pass over each component, and has each graph made again.
     """
 
     source: str | Source
     output: Path | None = None
     components: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
+    loras: tuple[GivenLora, ...] = ()
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)
     require: tuple[Requirement, ...] = ()
@@ -88,9 +113,11 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
+    strict_policy: bool = False
     trace: Way = DEFAULT_WAY
     jobs: int | None = None
     reporters: tuple[str, ...] = ()
+    golden: bool = False
     between: Between | None = None
 
 
@@ -102,8 +129,8 @@ class CompileOutcome:
     components that could not be traced are in the report's `failed`. `cache_error` is why something could not be kept
     in the cache, which slows down the next compile only. Of a compile of some components, `kept` are those that stay
     in the output beside them, which the written documents list too; `verified_before` are those of which a certificate
-    stood in the output, of the same files; `report` is of this compile. `dropped` says what a
-    verification that stood there is no longer about.
+    stood in the output, of the same files; `report` is of this compile. `dropped` says what
+    verifications that stood there are no longer about, which do not count, and which stay as they say more.
     """
 
     report: Report
@@ -150,8 +177,9 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
-        if request.reporters:
-            raise UsageError("--dry-run writes nothing, and a reporter writes into the output; drop one.")
+        if request.reporters or request.golden:
+            what = "a reporter" if request.reporters else "--golden"
+            raise UsageError(f"--dry-run writes nothing, and {what} writes into the output; drop one.")
         return _census(request, progress, weights=True)
     if request.verify != "none":
         require_executor(request.verify)
@@ -162,6 +190,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     if target.is_file and not source.single_file:
         source_text = request.source if isinstance(request.source, str) else "the source"
         raise UsageError(f"the output {request.output} is one file, and {source_text} a pipeline; name a folder.")
+    if request.golden:
+        _check_golden(request, source)
     if request.check:
         if request.verify != "none":
             raise UsageError("--check compares and does not verify; drop it or --verify.")
@@ -176,12 +206,28 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
         outcome, standing = _produce(request, source, passes, target, known, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
+        if request.golden:
+            from attnfuse.pictures.golden import write_golden  # the runtime, which a compile does not need otherwise
+
+            (folder,) = source.paths
+            write_golden(
+                [r.component for r in outcome.components], Path(folder), stage.work / "unfused", stage, progress
+            )
         progress.stage("", "write")
         if standing is not None and not standing.unchanged():
             raise OutputError(f"{target.path} changed while this was compiled; compile again to add to what is there.")
         stage.publish()
     known.end(stage)
     return replace(outcome, written=True, cache_error=known.cache_error)
+
+
+def _check_golden(request: CompileRequest, source: Source) -> None:
+    """Raise UsageError, before the long work, where the unfused graphs make no picture."""
+    require_runtime("--golden", "cpu")
+    if request.check:
+        raise UsageError("--check compares, and --golden is no part of that; drop it.")
+    if source.single_file or request.components or request.shapes.dynamic is not None:
+        raise UsageError("--golden runs all components of a pipeline, of known sizes; drop it, or name a pipeline.")
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
@@ -200,9 +246,12 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             request.shapes,
             request.given,
             known.traces,
-            Terms(floats=request.target.floats, strict_config=request.strict_config),
+            Terms(floats=request.target.floats, strict_config=request.strict_config, exclude=request.exclude),
             request.trace,
+            request.loras,
         )
+    if request.exclude and source.single_file:
+        raise UsageError(f"--exclude is for the components of a pipeline, and {request.source} is one; drop it.")
     check_components(request.target, source.component_types)
     check_policy(request.target, request.policy, source.component_types)
     return known, source, passes
@@ -216,6 +265,7 @@ def _work_folder() -> Iterator[Path]:
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> CompileOutcome:
     known, source, passes = _open(request)
+    check_used(source.loras, source.owners)
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
@@ -233,6 +283,8 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
             results.append(ComponentResult(component, rewritten))
     if refused is not None and not results:
         raise refused
+    if request.strict_policy:
+        request.policy.check_all_matched(queries_of(results))
     report = report_of(request.policy, request.target, passes, results, failed)
     return CompileOutcome(report, tuple(results), _unmet(request, report), cache_error=known.cache_error)
 
@@ -252,12 +304,18 @@ def _produce(
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
     verified_before: list[str] = []
-    stood = {} if request.again or root is None else certificates(target) or {}
+    stood = (None if request.again or root is None else certificates(target)) or Certified()
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
-    _standing(request, source, target, known)  # what nothing can be added to is said before the long work
+    # What nothing can be added to is said before the long work.
+    before = _standing(request, source, target, known)
+    stays = () if before is None else before.kept
+    check_used(source.loras, [*source.owners, *(component.owner for component in stays)])
     known.begin(target, request.policy, request.target, passes)
+    carried = source.carried()
+    for name, text in ({} if carried is None else carried.files).items():
+        sink.write(name, [text])
     with _components(request, source, work, progress, failed, weights=True) as components:
         for component in components:
             name = component.name
@@ -274,10 +332,12 @@ def _produce(
                 continue
             lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
             result = ComponentResult(component, rewritten, graph, lossy)
+            if request.target.runtime == "lite":
+                result = replace(result, config=write_config(result, request.target, target, sink))
             if root is not None and request.verify != "none":
                 progress.stage(name, "verify")
                 files = data.get(name, ())
-                known_before = _verified_before(request, result, files, stood.get(name), inputs, sink)
+                known_before = _verified_before(request, result, files, stood.entries.get(name), inputs, sink)
                 verified_before += [] if known_before is None else [name]
                 verification = known_before or verify_staged(
                     Staged.of(result),
@@ -297,13 +357,14 @@ def _produce(
             results.append(result)
     if refused is not None and not results:
         raise refused
-    report = report_of(request.policy, request.target, passes, results, failed)
+    if request.strict_policy:
+        request.policy.check_all_matched(queries_of(results))
+    told = () if carried is None else carried.warnings
+    report = report_of(request.policy, request.target, passes, results, failed, told)
     verified = None
     if request.verify != "none" and root is not None:
         verified = Verification(tuple(r.verification for r in results if r.verification is not None))
-    if request.target.runtime == "lite":
-        sink.write(target.beside(LITE_CONFIG), [LITE_CONFIG_TEXT.encode()])
-    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files)
+    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files, carried)
     standing = _standing(request, source, target, known)
     written = report
     if standing is not None:
@@ -318,8 +379,11 @@ def _produce(
         content, dropped = certificate(target, manifest, results, inputs, sink.files)
         if content is not None:
             sink.write(target.beside(VERIFICATION), [content])
+        sink.write(target.beside(REPORT_PAGE), [page(written, None if content is None else json.loads(content))])
     else:
         dropped = ""
+    if not target.is_file:
+        manifest = hand_over(manifest, written, sink)
     for document in plugins.documents(request.reporters):
         name = target.beside(document.file)
         if name in sink.files:
@@ -360,12 +424,12 @@ def _verified_before(
 
 def _standing(request: CompileRequest, source: Source, target: OutputPlace, known: Incremental) -> Standing | None:
     """What a compile of some components is added to, if anything. Raises OutputError where it cannot be."""
-    if target.is_file or not (request.components or source.single_file):
+    if target.is_file or not (request.components or request.exclude or source.single_file):
         return None
     standing = read_standing(target, {*source.names, *source.failures})
     if standing is not None:
         # To check is to compare, which says the same of a file that is another.
-        standing.check(request.target, None if request.check else known.digests.holds)
+        standing.check(request.target, None if request.check else known.digests.holds, source.loras)
     return standing
 
 

@@ -40,7 +40,19 @@ from attnfuse.targets import Target
 _LIBRARIES = ("ml_dtypes", "networkx", "numpy", "protobuf")
 #: What of a component says where something lies, or is told of it for the report, and is nothing of the graph. A field
 #: that is added is of the graph.
-_BESIDE = ("adopted", "dtype", "dtype_from", "fixed", "inputs", "original", "traced", "warnings", "weights", "where")
+_BESIDE = (
+    "added",
+    "adopted",
+    "dtype",
+    "dtype_from",
+    "fixed",
+    "inputs",
+    "original",
+    "traced",
+    "warnings",
+    "weights",
+    "where",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +187,13 @@ class Incremental:
 
     def _weights_key(self, component: Component, rewritten: Rewritten, location: str) -> str:
         digests = {file: self.digests.of(file).sha256 for file in _read_for_weights(component)}
-        lies = [[name, digests[source.file], source.key] for name, source in component.weights.items()]
+        lies: list[list[Any]] = [[name, digests[source.file], source.key] for name, source in component.weights.items()]
         lies += [[place, digests[file]] for place, file in component.adopted.items()]
+        lies += [
+            [name, digests[one.file], one.up, one.down, one.scale, one.rows, one.of]
+            for name, ones in sorted(component.added.items())
+            for one in ones
+        ]
         return _key([location, key_of(component.data), lies, rewritten.edited, self._engine])
 
     def _sources(self, packages: Sequence[str]) -> str:
@@ -208,7 +225,8 @@ def check_apart(cache: Path, output: Path | None, source: Path) -> None:
 
 def _read_for_weights(component: Component) -> list[Path]:
     """The files that weights are streamed from."""
-    return sorted({*(source.file for source in component.weights.values()), *component.adopted.values()})
+    of_loras = (one.file for ones in component.added.values() for one in ones)
+    return sorted({*(source.file for source in component.weights.values()), *component.adopted.values(), *of_loras})
 
 
 def _read(kind: type[_Known], content: bytes) -> _Known | None:

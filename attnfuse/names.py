@@ -15,6 +15,11 @@ def nearest(given: str, known: Iterable[str], *, similarity: float = 0.5) -> str
     return found[0] if found else None
 
 
+def dotted(name: str) -> str:
+    """A site's id, or a pattern of such, with dots where it has slashes: both are written, and mean the same."""
+    return name.replace("/", ".")
+
+
 def suggestion(given: str, known: Iterable[str]) -> str:
     """The end of a sentence that names an unknown name: the nearest of those that are known, and all of them."""
     known = list(known)

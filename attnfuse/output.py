@@ -27,8 +27,15 @@ from attnfuse.errors import OutputError, SourceError, UsageError
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
+REPORT_PAGE = "report.html"
 VERIFICATION = "verification.json"
+README = "README.md"
+CONVERT = "convert.sh"
 LITE_CONFIG = "lite.cfg"
+ALIGN = "align.py"
+GOLDEN = "golden"
+DOCUMENTS = (MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, LITE_CONFIG, ALIGN)
+"""What attnfuse writes beside graphs and weights."""
 MANIFEST_SCHEMA: Final = "attnfuse.manifest/2"
 _PREFIX = ".attnfuse-"
 _OWN = {"out", "work", "old"}
@@ -129,6 +136,10 @@ class OutputPlace:
         """Name of a report: the plain name in a folder, `<stem>.<name>` beside a graph file."""
         return f"{self.path.stem}.{name}" if self.is_file else name
 
+    def config(self, component: str) -> str:
+        """Name of a component's configuration for MindSpore Lite: `configs/unet.cfg`, or `<stem>.lite.cfg`."""
+        return self.beside(LITE_CONFIG) if self.is_file else f"configs/{component}.cfg"
+
 
 def edited_weights(graph: str, number: int | str) -> str:
     """Name of a file of weights that were edited for one graph file alone, beside it: `unet_variables/edited_0`."""
@@ -166,13 +177,29 @@ def _place(output: Path, inputs: Iterable[Path]) -> OutputPlace:
     return found
 
 
+def free_place(output: Path) -> OutputPlace:
+    """Where the files are to lie: a folder that is not there yet, or is empty.
+
+    Raises UsageError where something is there, OutputError where the system does not let it be looked for.
+    """
+    try:
+        path = output.resolve()
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise UsageError(f"the output {output} exists already; name another folder with -o, or remove it.")
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"the output {output} cannot be written: {getattr(error, 'strerror', '') or error}."
+        ) from None
+    return OutputPlace(path, is_file=False)
+
+
 def check_free(found: OutputPlace, names: Iterable[str]) -> None:
     """Raise UsageError where a file of one of these names would be one of attnfuse's own documents, or would be written
     over a file beside a graph that is none of the output's. `names` are as in a folder.
     """
     listed = _listed(found) or set()
     for name in names:
-        if name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG):
+        if name in (*DOCUMENTS, README, CONVERT):
             raise UsageError(f"a reporter would write {name}, which attnfuse writes itself; leave the reporter out.")
         there = found.beside(name)
         if found.is_file and (found.folder / there).exists() and there not in listed:
@@ -205,11 +232,12 @@ def _foreign(found: OutputPlace) -> str | None:
     if listed is None:
         return _other_manifest(found)
     if not found.is_file:
-        listed |= {MANIFEST, REPORT, VERIFICATION}
+        listed |= {MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, ALIGN}
         for root, _, names in os.walk(found.path):
             for name in sorted(names):
                 relative = (Path(root) / name).relative_to(found.path).as_posix()
-                if relative not in listed:
+                # What a run came to, as a certificate: on another machine it may differ, and so no manifest lists it.
+                if relative not in listed and not relative.startswith(f"{GOLDEN}/"):
                     return f"holds {relative}, which attnfuse did not write"
     return None
 
@@ -319,7 +347,7 @@ class OutputStage:
         config, listed = target.beside(LITE_CONFIG), _listed(target) or set()
         folder = edited_weights(target.path.name, "")
         before = {name for name in listed if name == config or name.startswith(folder)}
-        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, VERIFICATION)), *before}
+        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, REPORT_PAGE, VERIFICATION)), *before}
         # Graph and reports are ours to replace (`place` looked); variables may serve other graphs too, and a
         # configuration that no manifest of ours lists may be somebody's own.
         standing = [name for name in self.files if name not in own and (target.folder / name).exists()]

@@ -24,14 +24,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from attnfuse import pass_manager
-from attnfuse.errors import OutputError, SourceError, UsageError
+from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
+from attnfuse.lora.fitting import FIXED_NAME, baked_in
+from attnfuse.lora.given import GivenLora
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
 from attnfuse.output import (
     MANIFEST,
     REPORT,
+    REPORT_PAGE,
     VERIFICATION,
     Digests,
     FileDigest,
@@ -43,10 +46,11 @@ from attnfuse.output import (
 from attnfuse.policy import PassOption, Policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import ComponentEntry, Manifest, ManifestComponent, Report
+from attnfuse.report.page import page
 from attnfuse.rewriting import original_at, rewrite
 from attnfuse.sources import SUFFIX, Component, Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
-from attnfuse.standing import certificates, still_holds
+from attnfuse.standing import STAYS, Certified, certificates, says_more, still_holds
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
@@ -64,6 +68,7 @@ from attnfuse.written_weights import streamed_chunks
 
 NO_SOURCE = "nothing was compared with the source: attnfuse verify SOURCE OUT does that"
 UNREAD = f"the certificate is damaged or of another version of attnfuse, so {NO_SOURCE}"
+UNSOUND = f"the certificate does not count, so {NO_SOURCE}"
 LESS = "the certificate tells of --level {0}, and this is of --level {1}: ask for {0}, or attnfuse verify SOURCE OUT"
 _Document = TypeVar("_Document", bound=BaseModel)
 
@@ -149,6 +154,7 @@ class SourceRequest:
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
+    loras: tuple[GivenLora, ...] = ()
     cache: Path | None = None
     strict_config: bool = False
     trace: Way = DEFAULT_WAY
@@ -171,6 +177,7 @@ def open_for(output: Path, request: SourceRequest) -> Source:
         Incremental(request.cache).traces,
         Terms(floats=target.floats, strict_config=request.strict_config),
         request.trace,
+        request.loras,
     )
 
 
@@ -190,41 +197,56 @@ class VerifyRequest:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What came of it. `kept` are components that were verified before, of the same files; `unwritten` is why the
+    """What came of it. `kept` are components that were verified before, of the same files; `remarks` are sentences
+    about certificates that do not count, or say more than what was verified now and stay; `unwritten` is why the
     certificate could not be written, or nothing."""
 
     verification: Verification
     kept: tuple[str, ...] = ()
     unwritten: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def verify_output(request: VerifyRequest, progress: Progress | None = None) -> Verified:
     """Verify an output, component by component; those that passed are in its certificate then.
 
     Raises UsageError for components that it does not have, SourceError where its documents or the source cannot be
-    read, VerificationError where a check cannot be carried out.
+    read, VerificationError where a check cannot be carried out, and where a file that a loop reads, a tokenizer's or a
+    configuration, is not what was written.
     """
     progress = progress or Silent()
     written = read_written(request.output)
     chosen = _chosen(written, request)
+    _check_carried(written)
     if request.source is not None:
         require_executor(request.level)
     data = {} if request.data is None else data_files(request.data, [component.name for component in chosen])
     found = certificates(written.place)
-    stood = found or {}
-    known = {} if request.again else stood
+    stood = found or Certified()
+    known = {} if request.again else stood.entries
     results: dict[str, ComponentVerification] = {}
     kept = []
     with _work_folder(written.place) as work, _loading(request, chosen, work) as load:
         for component in chosen:
             progress.stage(component.name, "digest")
-            unknown = UNREAD if found is None else NO_SOURCE
+            unknown = UNREAD if found is None else UNSOUND if component.name in stood.faults else NO_SOURCE
             job = _Job(written, component, request, data.get(component.name, ()), work, progress, load, unknown)
             results[component.name], is_kept = job.run(known.get(component.name))
             kept += [component.name] if is_kept else []
     verification = Verification(tuple(results.values()))
-    fresh = {name: result for name, result in results.items() if name not in kept and request.source is not None}
-    return Verified(verification, tuple(kept), _keep(written, fresh, stood) if fresh else "")
+    then = "no source is named to verify it with anew" if request.source is None else "it was verified anew"
+    remarks = [*stood.said(then)]
+    fresh: dict[str, Mapping[str, Any] | None] = {}
+    for name, result in results.items():
+        if name in kept or request.source is None:
+            continue
+        fresh[name] = result.to_json() if result.passed else None
+        before, after = stood.entries.get(name), fresh[name]
+        if before is not None and after is not None and says_more(before, after):
+            fresh[name] = before
+            remarks.append(STAYS.format(name))
+    unwritten = _keep(written, fresh, stood.entries) if fresh else ""
+    return Verified(verification, tuple(kept), unwritten, tuple(remarks))
 
 
 def _chosen(written: Written, request: VerifyRequest) -> list[ManifestComponent]:
@@ -237,6 +259,17 @@ def _chosen(written: Written, request: VerifyRequest) -> list[ManifestComponent]
             if name not in request.source.names:
                 raise UsageError(f"the source has no component {name!r}, which {request.output} holds.")
     return [c for c in written.manifest.components if not request.components or c.name in request.components]
+
+
+def _check_carried(written: Written) -> None:
+    """Raise VerificationError where a file of the pipeline is not what was written: it belongs to no component."""
+    pipeline, outputs = written.manifest.pipeline, written.manifest.outputs
+    for name in () if pipeline is None else pipeline.files:
+        if name not in outputs:
+            raise SourceError(f"{written.place.path} is damaged: its {MANIFEST} has no entry for {name}.")
+        path = written.place.folder / name
+        if _difference(path, outputs[name]):
+            raise VerificationError(f"{path} is not what attnfuse wrote there; compile again.")
 
 
 @contextlib.contextmanager
@@ -295,6 +328,11 @@ class _Job:
         if self.load is None:
             return self._alone(files, stood)
         source = self.load(self.component.name, self.progress, weights=True)
+        if baked_in(source.fixed) != baked_in(self.component.fixed):
+            raise UsageError(
+                f"{self.component.name} of {self.request.output} was compiled with other LoRAs than --lora gives (see "
+                f"{FIXED_NAME} in its {MANIFEST}); give the same."
+            )
         changed = self._changed_inputs(source)
         if (
             stood is not None
@@ -402,26 +440,30 @@ def _original(
     return hashlib.sha256(data).hexdigest(), weights
 
 
-def _keep(written: Written, fresh: Mapping[str, ComponentVerification], stood: Mapping[str, Any]) -> str:
-    """Put what passed into the certificate, beside what holds there; why it could not be written, or nothing."""
-    entries = []
-    for component in written.manifest.components:
-        found = fresh.get(component.name)
-        if found is not None and found.passed:
-            entries.append(found.to_json())
-        elif found is None and component.name in stood:
-            entries.append(stood[component.name])
-    path = written.place.folder / written.place.beside(VERIFICATION)
+def _keep(written: Written, fresh: Mapping[str, Any], stood: Mapping[str, Any]) -> str:
+    """Put what is `fresh` into the certificate, None where it failed, beside what holds there; why it could not be
+    written, or nothing."""
+    names = [component.name for component in written.manifest.components]
+    entries = [entry for name in names if (entry := fresh.get(name, stood.get(name))) is not None]
+    place = written.place
     complete = not any(entry.get("not_verified") for entry in entries)
     document = {**Verification(()).to_json(), "complete": complete, "components": entries}
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    try:
-        if not entries:
-            path.unlink(missing_ok=True)
-            return ""
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        return f"{path} cannot be written: {error.strerror or error}"
+    content = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode() if entries else None
+    shown = page(written.report, None if content is None else json.loads(content))
+    for name, made in ((VERIFICATION, content), (REPORT_PAGE, shown)):
+        path = place.folder / place.beside(name)
+        try:
+            _replace(path, made)
+        except OSError as error:
+            return f"{path} cannot be written: {error.strerror or error}"
     return ""
+
+
+def _replace(path: Path, content: bytes | None) -> None:
+    """Give a file that content, whole or not at all; take it away where there is none."""
+    if content is None:
+        path.unlink(missing_ok=True)
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(path)

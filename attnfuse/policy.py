@@ -49,7 +49,7 @@ from attnfuse.decisions import AttentionKind, Precision, SiteFacts
 from attnfuse.errors import PolicyError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
-from attnfuse.names import suggestion
+from attnfuse.names import dotted, nearest, suggestion
 
 CastName = Literal["float16", "bfloat16", "none"]
 CAST_NAMES: tuple[CastName, ...] = ("float16", "bfloat16", "none")
@@ -118,14 +118,15 @@ class Rule:
 
     def matches(self, site: SiteQuery) -> bool:
         """Whether the pattern fits the site, its component or owner, or a module above it, and the selectors do."""
-        return self._admits(site.facts) and any(fnmatchcase(name, self.match) for name in _names(site))
+        return self._admits(site.facts) and any(fnmatchcase(name, dotted(self.match)) for name in _names(site))
 
     def may_match(self, name: str) -> bool:
         """Whether the pattern could fit the component (or owner) of that name, or a module in it, with any selector."""
-        literal = re.match(r"[^*?\[]*", self.match)
+        match = dotted(self.match)
+        literal = re.match(r"[^*?\[]*", match)
         assert literal is not None  # it may be empty
-        if literal[0] == self.match:
-            return name == self.match or self.match.startswith(f"{name}.")
+        if literal[0] == match:
+            return name == match or match.startswith(f"{name}.")
         return f"{name}.".startswith(literal[0]) or literal[0].startswith(f"{name}.")
 
     @property
@@ -201,6 +202,15 @@ class Policy:
             and (rule.match != "*" or rule.selects)
             and not any(rule.matches(site) for site in all_sites)
         )
+
+    def check_all_matched(self, sites: Iterable[SiteQuery]) -> None:
+        """Raise PolicyError for a rule that fits none of the sites, with the nearest name that one has."""
+        all_sites = list(sites)
+        for rule in self.unmatched(all_sites):
+            known = sorted({name for site in all_sites for name in _names(site)})
+            near = None if rule.selects else nearest(dotted(rule.match), known)
+            hint = "" if near is None else f"; did you mean {near!r}?"
+            raise PolicyError(f"{rule.label} matches no site{hint} (--strict-policy).")
 
     def and_then(self, rules: Sequence[Rule], options: Sequence[PassOption] = ()) -> Policy:
         """This policy with rules and options that come later, and so win."""

@@ -15,16 +15,17 @@ from attnfuse.plugins import load as installed_extensions
 from attnfuse.policy import DECISIONS_SCHEMA, Policy, PolicyDecision, SiteQuery
 from attnfuse.report.build import component_entry, type_warnings
 from attnfuse.report.build import report as build_report
-from attnfuse.report.model import Manifest, ManifestComponent, ManifestInput, Report
+from attnfuse.report.model import Manifest, ManifestComponent, ManifestInput, ManifestPipeline, Report
 from attnfuse.rewriting import Rewritten, original_at
 from attnfuse.serialisation import to_json
 from attnfuse.sources import Component
-from attnfuse.standing import certificates, still_holds
+from attnfuse.standing import STAYS, certificates, says_more, still_holds
 from attnfuse.targets import Target
 from attnfuse.targets.converter import converted_type
 from attnfuse.targets.nodes import judged_by
+from attnfuse.tracing.carried import Carried
 from attnfuse.tracing.contract import TensorSpec
-from attnfuse.verify import LEVELS, VERIFIED_BATCHES, ComponentVerification, Verification
+from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Verification
 from attnfuse.version import TESTED_MINDSPORE, __version__
 
 
@@ -32,7 +33,8 @@ from attnfuse.version import TESTED_MINDSPORE, __version__
 class ComponentResult:
     """One component, and what became of its graph.
 
-    `graph` is the file's name in the output, `lossy` the parameters that lost values to their type.
+    `graph` is the file's name in the output, `lossy` the parameters that lost values to their type, `config` the file
+    that MindSpore Lite is to be given with it.
     """
 
     component: Component
@@ -40,6 +42,7 @@ class ComponentResult:
     graph: str = ""
     lossy: tuple[str, ...] = ()
     verification: ComponentVerification | None = None
+    config: str | None = None
 
     @property
     def name(self) -> str:
@@ -63,11 +66,14 @@ def report_of(
     passes: Sequence[pass_manager.Pass],
     results: Sequence[ComponentResult],
     failed: Mapping[str, str],
+    warnings: Sequence[str] = (),
 ) -> Report:
-    """The report of a compile by these passes; `failed` are the components that could not be had, with the reasons."""
+    """The report of a compile by these passes.
+
+    `failed` are the components that could not be had, with the reasons, `warnings` what else is to be told.
+    """
     options, plugins = pass_manager.options_of(passes), _plugin_versions()
-    queries = [_query(result, record) for result in results for record in result.sites]
-    unmatched = [f"the policy's {rule.label} matches no site" for rule in policy.unmatched(queries)]
+    unmatched = [f"the policy's {rule.label} matches no site" for rule in policy.unmatched(queries_of(results))]
     entries = [
         component_entry(
             r.name,
@@ -91,7 +97,7 @@ def report_of(
         for made in (r.rewritten,)
     ]
     own = [text for result in results for text in _warnings(result, target)]
-    return build_report(target, entries, [*_untested(results), *unmatched, *own], failed)
+    return build_report(target, entries, [*_untested(results), *warnings, *unmatched, *own], failed)
 
 
 def _warnings(result: ComponentResult, target: Target) -> Iterator[str]:
@@ -132,6 +138,11 @@ def policy_decisions(policy: Policy, results: Sequence[ComponentResult]) -> dict
     }
 
 
+def queries_of(results: Sequence[ComponentResult]) -> list[SiteQuery]:
+    """What rules may ask of each site."""
+    return [_query(result, record) for result in results for record in result.sites]
+
+
 def _query(result: ComponentResult, record: SiteRecord) -> SiteQuery:
     return SiteQuery(result.name, result.component.owner, record.module, record.facts)
 
@@ -148,18 +159,26 @@ def manifest_of(
     results: Sequence[ComponentResult],
     inputs: Mapping[str, FileDigest],
     outputs: Mapping[str, FileDigest],
+    carried: Carried | None = None,
 ) -> Manifest:
     """The manifest of a compile; the files read and written are by name, relative to the source and to the output."""
+    components = tuple(_manifest_component(result, target) for result in results)
     return Manifest(
         versions=_versions(results),
         runtime=target.runtime,
         soc=target.soc,
         judged_by=judged_by(target),
         policy=policy.rules,
-        components=tuple(_manifest_component(result, target) for result in results),
+        pipeline=None if carried is None else _pipeline(carried, components),
+        components=components,
         inputs=dict(sorted(inputs.items())),
         outputs=dict(sorted(outputs.items())),
     )
+
+
+def _pipeline(carried: Carried, components: Sequence[ManifestComponent]) -> ManifestPipeline:
+    made = ManifestPipeline.model_validate({**to_json(carried.facts), "files": tuple(carried.files)})
+    return made.told_of(components)
 
 
 def with_output(manifest: Manifest, name: str, found: FileDigest) -> Manifest:
@@ -189,6 +208,7 @@ def _manifest_component(result: ComponentResult, target: Target) -> ManifestComp
         warnings=component.warnings,
         graph=result.graph,
         variables=result.variables,
+        config=result.config,
         inputs=tuple(_manifest_input(one, target) for one in result.rewritten.inputs),
         outputs=result.rewritten.outputs if component.outputs is None else component.outputs,
         fixed=component.fixed,
@@ -210,33 +230,37 @@ def certificate(
 ) -> tuple[bytes | None, str]:
     """What was verified of the components of a manifest, now or, of files that are the same, before; and a warning.
 
-    None where nothing was. The warning tells of certificates that stood at the place and hold no longer. `files` are
-    those of the output by name.
+    None where nothing was. The warning tells of certificates that stood at the place and hold no longer, or say more
+    than what was verified now and stay. `files` are those of the output by name.
     """
     stood = certificates(place)
     by_name = {result.name: result for result in results}
-    entries: list[dict[str, Any]] = []
+    entries: list[Mapping[str, Any]] = []
     lost: list[str] = []
+    stays: list[str] = []
     for component in manifest.components:
         result = by_name.get(component.name)
         fresh = None if result is None or result.verification is None else result.verification.to_json()
-        before = (stood or {}).get(component.name)
+        before = None if stood is None else stood.entries.get(component.name)
         if before is not None:
             own = {name: files[name] for name in (component.graph, *component.variables)}
             original = None if result is None else original_files(result, inputs, files)
             if not still_holds(before, own, original):
                 lost += [component.name] if fresh is None else []
                 before = None
-        # Of the same files the fuller verification says more.
-        if before is not None and (fresh is None or LEVELS.index(before["level"]) > LEVELS.index(fresh["level"])):
+        if before is not None and (fresh is None or says_more(before, fresh)):
             entries.append(before)
+            stays += [] if fresh is None or fresh == before else [component.name]
         elif fresh is not None:
             entries.append(fresh)
-    warning = ""
     if stood is None:
-        warning = "the verification that stood there cannot be read, or is of another version: it was dropped"
-    elif lost:
-        warning = f"what was verified of {', '.join(lost)} is of other files now, and was dropped: verify again"
+        said = ["the verification that stood there cannot be read, or is of another version: it was dropped"]
+    else:
+        said = [*stood.said("it was dropped")]
+    if lost:
+        said.append(f"what was verified of {', '.join(lost)} is of other files now, and was dropped: verify again")
+    said += [STAYS.format(name) for name in stays]
+    warning = "; ".join(said)
     if not entries:
         return None, warning
     complete = not any(entry.get("not_verified") for entry in entries)

@@ -7,6 +7,7 @@ hub id, a demo), traced by `attnfuse.tracing`, each component in a subprocess of
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,16 +16,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.errors import SourceError, UsageError
+from attnfuse.lora.fitting import FIXED_NAME, fit, told
+from attnfuse.lora.given import GivenLora, Lora, read_loras
 from attnfuse.mindir import codec, external
+from attnfuse.mindir.low_rank import LowRank
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights
 from attnfuse.mindir.values import WeightValues
+from attnfuse.output import MANIFEST
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.progress import Progress
+from attnfuse.report.model import ONLY_GRAPHS, Manifest
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
+from attnfuse.tracing.carried import Carried, carried
 from attnfuse.tracing.contract import (
     AUTO,
     DEFAULT_WAY,
@@ -39,12 +48,14 @@ from attnfuse.tracing.contract import (
     Way,
     open_spec,
 )
+from attnfuse.tracing.folder import read_json
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import WHOLE, Part, Terms
 from attnfuse.tracing.plan import Planned, plan_all, survey
 from attnfuse.tracing.workers import Workers
 
 SUFFIX = ".mindir"
+_AGAIN = "attnfuse wrote this graph: what it fused stays as it is, and counts as already fused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +66,9 @@ class Component:
     or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
     `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
     files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
-    For any batch, `batches` are the source graphs at several, `data` being the first of them. `fixed` is what the graph
-    has fixed that a pipeline may set at run time, as far as is known. `traced` says how it was traced, if it was.
+    `added` is what LoRAs add to weights of a checkpoint, by parameter. For any batch, `batches` are the source graphs
+    at several, `data` being the first of them. `fixed` is what the graph has fixed that a pipeline may set at run time,
+    as far as is known. `traced` says how it was traced, if it was.
     """
 
     name: str
@@ -67,6 +79,7 @@ class Component:
     adopted: Mapping[str, Path] = field(default_factory=dict)
     streamed_name: str | None = None
     weights: Mapping[str, StoredWeight] = field(default_factory=dict)
+    added: Mapping[str, Sequence[LowRank]] = field(default_factory=dict)
     outputs: tuple[TensorSpec, ...] | None = None
     dtype: str | None = None
     dtype_from: str = ""
@@ -92,15 +105,23 @@ class Component:
 
         `graph` is the message of its source graph, for whoever has it.
         """
-        return WeightValues(graph or self.parse(), self.adopted, self.weights)
+        return WeightValues(graph or self.parse(), self.adopted, self.weights, self.added)
 
     def stored(self) -> StoredWeights:
         """Its weights, where they lie."""
-        return StoredWeights(self.parse(), self.adopted, self.weights)
+        return StoredWeights(self.parse(), self.adopted, self.weights, self.added)
 
 
 class Source(Protocol):
     """Something that can be compiled."""
+
+    @property
+    def loras(self) -> Sequence[Lora]:
+        """What is merged into its weights."""
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The models of the components in `names`, by the pipeline's attribute."""
 
     @property
     def single_file(self) -> bool:
@@ -125,6 +146,9 @@ class Source(Protocol):
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         """What is known of each component in `names` before it is loaded."""
+
+    def carried(self) -> Carried | None:
+        """What an output folder has of it beside graphs and weights; None for a graph that comes alone."""
 
     def opened(self, work: Path, jobs: int) -> AbstractContextManager[Load]:
         """What loads its components, in order, as long as the context lasts.
@@ -154,21 +178,59 @@ def open_source(
     traces: Traces | None = None,
     terms: Terms = WHOLE,
     way: Way = DEFAULT_WAY,
+    loras: Sequence[GivenLora] = (),
 ) -> Source:
     """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
     `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
-    traced, in that `way`. Raises SourceError where nothing is there, UsageError for options that do not fit it.
+    traced, in that `way`; `loras` are merged into the weights of a checkpoint. Raises SourceError where nothing is
+    there or a LoRA cannot be read, UsageError for options that do not fit it.
     """
     wanted = tuple(components)
     path = Path(source)
     if _is_graph(path):
         if given:
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
+        if loras:
+            raise UsageError(
+                f"{path} is a traced graph, whose weights may have a LoRA in them already; --lora is for pipelines:"
+                " compile the checkpoint."
+            )
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
+    _check_not_compiled(path)
     folder = tracing_source.resolve(source)
     planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
-    return PipelineSource(folder, replace(planned, plans=tuple(_in_way(plan, way) for plan in planned.plans)), traces)
+    planned = replace(planned, plans=tuple(_in_way(plan, way) for plan in planned.plans))
+    return PipelineSource(folder, planned, traces, read_loras(loras, planned.models))
+
+
+def _check_not_compiled(folder: Path) -> None:
+    """Raise UsageError for a folder that attnfuse wrote: it has a pipeline's configurations, and no weights of it."""
+    manifest = _manifest(folder / MANIFEST)
+    if manifest is None:
+        return
+    origin = ONLY_GRAPHS if manifest.pipeline is None else manifest.pipeline.origin
+    raise UsageError(
+        f"{folder} was compiled by attnfuse already; its source was {origin}: name that, or attnfuse verify {folder}."
+    )
+
+
+def _manifest(path: Path) -> Manifest | None:
+    """A manifest of attnfuse's; None where there is none, or none that this version reads."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _already_written(graph: Path, data: bytes) -> bool:
+    """Whether attnfuse wrote this graph file, by the manifest of the folder or beside the file."""
+    for path in (graph.with_name(MANIFEST), graph.with_name(f"{graph.stem}.{MANIFEST}")):
+        manifest = _manifest(path)
+        known = None if manifest is None else manifest.outputs.get(graph.name)
+        if known is not None and known.sha256 == hashlib.sha256(data).hexdigest():
+            return True
+    return False
 
 
 def _in_way(plan: ComponentPlan, way: Way) -> ComponentPlan:
@@ -197,6 +259,7 @@ def survey_source(
         with contextlib.suppress(OSError):
             codec.check_format(path)
         raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect lists what is in it.")
+    _check_not_compiled(path)
     folder = tracing_source.resolve(source, weights=False)
     # What is here was not fetched without its weights.
     return survey(folder, dtype or AUTO, shapes, given, Terms(with_weights=folder == path))
@@ -208,6 +271,7 @@ class MindirSource:
 
     path: Path
     name: str
+    loras: tuple[Lora, ...] = ()
 
     @classmethod
     def open(cls, path: Path, components: tuple[str, ...], dtype: str | None, shapes: ShapeOptions) -> MindirSource:
@@ -235,6 +299,10 @@ class MindirSource:
         return (self.name,)
 
     @property
+    def owners(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
     def order(self) -> tuple[str, ...]:
         return (self.name,)
 
@@ -245,6 +313,9 @@ class MindirSource:
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {self.name: ComponentTypes(self.name)}
+
+    def carried(self) -> None:
+        """See `Source.carried`."""
 
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
@@ -269,6 +340,7 @@ class MindirSource:
             versions=versions,
             original=path,
             inputs={self.path.name: path, **files},
+            warnings=(_AGAIN,) if _already_written(path, data) else (),
         )
 
 
@@ -282,11 +354,12 @@ def _present(model: ModelProto, path: Path) -> Mapping[str, Path]:
 
 @dataclass(frozen=True, slots=True)
 class PipelineSource:
-    """A diffusers pipeline folder, planned. `traces` are those made before, if any are kept."""
+    """A diffusers pipeline folder, planned. `traces` are those made before, if any are kept; `loras` those to merge."""
 
     folder: Path
     planned: Planned
     traces: Traces | None = None
+    loras: tuple[Lora, ...] = ()
 
     @property
     def single_file(self) -> bool:
@@ -294,11 +367,15 @@ class PipelineSource:
 
     @property
     def paths(self) -> Iterable[Path]:
-        return (self.folder,)
+        return (self.folder, *(lora.file for lora in self.loras))
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(plan.name for plan in self.planned.plans)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        return tuple(plan.model for plan in self.planned.plans)
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -311,6 +388,11 @@ class PipelineSource:
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {plan.name: types_of(plan) for plan in self.planned.plans}
+
+    def carried(self) -> Carried:
+        """See `Source.carried`."""
+        first = self.planned.plans[0]
+        return carried(self.folder, first.sizes, first.model)
 
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
@@ -332,12 +414,25 @@ class PipelineSource:
         first, *others = (tracing.finish(twin, folder, progress) for twin, folder in _twins(plan, work))
         # The plan that came back crossed a border that what is told of it does not.
         component = from_trace(replace(first, plan=plan), self._inputs(plan, first.weights))
+        component = self._with_loras(component, plan)
         if not others:
             return component
         batches = {DYNAMIC_BATCHES[0]: component.data}
         batches |= {batch: from_trace(other, {}).data for batch, other in zip(DYNAMIC_BATCHES[1:], others, strict=True)}
         opened = tuple(open_spec(specs) for specs in zip(first.outputs, *(o.outputs for o in others), strict=True))
         return replace(component, batches=batches, outputs=opened)
+
+    def _with_loras(self, component: Component, plan: ComponentPlan) -> Component:
+        """The component with what the LoRAs add to its weights, and what is told of them."""
+        mine = [lora for lora in self.loras if any(layer.part == plan.model for layer in lora.layers)]
+        config = read_json(plan.folder / "config.json") if mine else {}
+        added = fit(mine, plan.model, plan.class_name, config, component.weights)
+        entry = told(mine, plan.model, added)
+        if entry is None:
+            return component
+        fixed = (entry, *(one for one in component.fixed if one.name != FIXED_NAME))
+        inputs = {**component.inputs, **_named_loras(mine)}
+        return replace(component, added=added, fixed=fixed, inputs=inputs)
 
     def _inputs(self, plan: ComponentPlan, weights: Iterable[StoredWeight]) -> dict[str, Path]:
         """The configuration and the weight files; of weights that went through mindone's loader, all there are."""
@@ -354,6 +449,11 @@ class PipelineSource:
             absolute = path.parent.resolve() / path.name
             named[absolute.relative_to(root).as_posix()] = path
         return dict(sorted(named.items()))
+
+
+def _named_loras(loras: Sequence[Lora]) -> dict[str, Path]:
+    """The files of LoRAs by the names they have among those that were read."""
+    return {f"lora/{lora.sha256[:12]}/{lora.file.name}": lora.file for lora in loras}
 
 
 def _twins(plan: ComponentPlan, work: Path) -> Iterator[tuple[ComponentPlan, Path]]:

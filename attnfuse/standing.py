@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +17,13 @@ from pydantic import BaseModel, ValidationError
 
 from attnfuse import documents
 from attnfuse.errors import OutputError
+from attnfuse.lora.fitting import baked_in, wanted_loras
+from attnfuse.lora.given import Lora
 from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, OutputPlace, schema_of
 from attnfuse.report.build import totals_of
-from attnfuse.report.model import Manifest, ManifestComponent, Report
+from attnfuse.report.model import Manifest, ManifestComponent, ManifestPipeline, Report
 from attnfuse.targets import Target
-from attnfuse.verify.result import SCHEMA
+from attnfuse.verify.result import LEVELS, SCHEMA, fault_of
 from attnfuse.version import __version__
 
 _Document = TypeVar("_Document", bound=BaseModel)
@@ -48,18 +50,28 @@ class Standing:
     def files(self, component: ManifestComponent) -> dict[str, FileDigest]:
         """The files of one that stays, by name, as they were written."""
         outputs = self.manifest.outputs
-        named = (component.graph, *component.variables)
+        named = [component.graph, *component.variables, *filter(None, [component.config])]
         if missing := [name for name in named if name not in outputs]:
             raise _damaged(self.place, f"its {MANIFEST} has no entry for {missing[0]}")
         return {name: outputs[name] for name in named}
 
     @property
     def kept_files(self) -> dict[str, FileDigest]:
-        """The files of all that stay."""
-        return {name: found for component in self.kept for name, found in self.files(component).items()}
+        """The files of all that stay, and those of their source."""
+        own = {name: found for component in self.kept for name, found in self.files(component).items()}
+        return self.carried | own
 
-    def check(self, target: Target, holds: Holds | None) -> None:
-        """Raise OutputError where something else cannot be put beside what stays.
+    @property
+    def carried(self) -> dict[str, FileDigest]:
+        """The files of the source that those that stay need."""
+        pipeline, outputs = self.manifest.pipeline, self.manifest.outputs
+        named = pipeline.files if pipeline is not None and self.kept else ()
+        if missing := [name for name in named if name not in outputs]:
+            raise _damaged(self.place, f"its {MANIFEST} has no entry for {missing[0]}")
+        return {name: outputs[name] for name in named}
+
+    def check(self, target: Target, holds: Holds | None, loras: Sequence[Lora] = ()) -> None:
+        """Raise OutputError where something else, made with these LoRAs, cannot be put beside what stays.
 
         `holds` says what a file holds; without it, files are not looked at.
         """
@@ -74,6 +86,11 @@ class Standing:
             )
         reported = {entry.name for entry in self.report.components}
         for component in self.kept:
+            if baked_in(component.fixed) != wanted_loras(loras, component.owner):
+                raise OutputError(
+                    f"{where} holds {component.name} with other LoRAs in its weights than --lora gives now: compile "
+                    f"{component.name} again too, or choose another output."
+                )
             if component.name not in reported:
                 raise _damaged(self.place, f"its {REPORT} has no entry for {component.name}")
             for name, wrote in self.files(component).items():
@@ -82,6 +99,12 @@ class Standing:
                         f"{self.place.folder / name} is not what attnfuse wrote there: compile {component.name} again "
                         "too, or choose another output."
                     )
+        for name, wrote in self.carried.items():
+            if holds is not None and not holds(self.place.folder / name, wrote):
+                raise OutputError(
+                    f"{self.place.folder / name} is not what attnfuse wrote there: compile all of it, or choose "
+                    "another output."
+                )
 
     def unchanged(self) -> bool:
         """Whether the place has still the manifest that was read."""
@@ -164,18 +187,38 @@ def merge_manifest(standing: Standing, made: Manifest, order: Sequence[str]) -> 
                 raise OutputError(
                     f"{where} holds {name} of {component.name}, and this would write another: choose another output."
                 )
+    for name, found in standing.carried.items():
+        if outputs.setdefault(name, found) != found:
+            raise OutputError(
+                f"{where} holds {standing.kept[0].name}, whose source had another {name}: compile all of it, or choose "
+                "another output."
+            )
     stays = [
         component.model_copy(update={"policy": _own_policy(component, standing.manifest, made)})
         for component in standing.kept
     ]
+    components = tuple(_ordered([*stays, *made.components], standing, order, lambda c: c.name))
     return made.model_copy(
         update={
             "versions": dict(sorted({**(standing.manifest.versions if stays else {}), **made.versions}.items())),
-            "components": tuple(_ordered([*stays, *made.components], standing, order, lambda c: c.name)),
+            "pipeline": _pipeline(standing, made.pipeline, components),
+            "components": components,
             "inputs": dict(sorted(inputs.items())),
             "outputs": dict(sorted(outputs.items())),
         }
     )
+
+
+def _pipeline(
+    standing: Standing, made: ManifestPipeline | None, components: Sequence[ManifestComponent]
+) -> ManifestPipeline | None:
+    """What was made says it, but for a single model or a graph that is added to a pipeline."""
+    stood = standing.manifest.pipeline if standing.kept else None
+    told = stood if made is None or (stood is not None and made.class_name is None) else made
+    if told is None:
+        return None
+    files = {*(() if made is None else made.files), *(() if stood is None else stood.files)}
+    return told.told_of(components).model_copy(update={"files": tuple(sorted(files))})
 
 
 def _own_policy(component: ManifestComponent, stood: Manifest, made: Manifest) -> Any:
@@ -231,23 +274,57 @@ def _ordered(
     return sorted(entries, key=lambda entry: known.index(name(entry)) if name(entry) in known else len(known))
 
 
-def certificates(place: OutputPlace) -> dict[str, dict[str, Any]] | None:
-    """The passed verifications that stand at a place, by component; none where there are none.
+STAYS = "{0}: its certificate stays as it was: it says more of the same files than what was verified now"
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """The passed verifications that stand at a place, by component.
+
+    `faults` are those that do not count, by component, with the reason: what was changed in them, or is not there.
+    """
+
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+    def said(self, then: str) -> tuple[str, ...]:
+        """A sentence for each that does not count; `then` is what becomes of it."""
+        return tuple(f"{name}: its certificate does not count ({why}); {then}" for name, why in self.faults.items())
+
+
+def certificates(place: OutputPlace) -> Certified | None:
+    """The passed verifications that stand at a place; none where there are none.
 
     None where they cannot be read, or were made by another version of attnfuse.
     """
     path = place.folder / place.beside(VERIFICATION)
     if not path.is_file():
-        return {}
+        return Certified()
     try:
         document = documents.parse(documents.read_text(path), "JSON")
         if (document["schema"], document["attnfuse"]) != (SCHEMA, __version__):
             return None
         for entry in document["components"]:
             _sides(entry)
-        return {str(entry["name"]): entry for entry in document["components"] if entry["passed"] is True}
+        passed = {str(entry["name"]): entry for entry in document["components"] if entry["passed"] is True}
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
+    faults = {name: why for name, entry in passed.items() if (why := fault_of(entry))}
+    return Certified({name: entry for name, entry in passed.items() if name not in faults}, faults)
+
+
+def says_more(stood: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    """Whether a certificate says more of the same files, and of the same policy, than a verification that passed later.
+
+    A fuller level does, one that left nothing out, and one on more files of inputs.
+    """
+    question = ("compute", "never_fully_masked")
+    if any(stood[key] != fresh[key] for key in question) or _sides(stood) != _sides(fresh):
+        return False
+    strengths = [(LEVELS.index(one["level"]), not one["not_verified"]) for one in (stood, fresh)]
+    if strengths[0] != strengths[1]:
+        return strengths[0] > strengths[1]
+    return len(stood["data"]) > len(fresh["data"]) > 0
 
 
 def still_holds(

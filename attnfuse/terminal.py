@@ -16,7 +16,7 @@ from rich.progress import Progress as RichBars
 from rich.text import Text
 
 from attnfuse.processes import peak_memory
-from attnfuse.report.table import human_bytes
+from attnfuse.report.units import human_bytes
 
 _SAID = {
     "read": "reading",
@@ -27,6 +27,7 @@ _SAID = {
     "unchanged": "unchanged",
     "weights": "writing weights",
     "verify": "verifying",
+    "golden": "running the unfused graphs",
     "write": "syncing",
 }
 

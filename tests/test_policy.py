@@ -50,6 +50,8 @@ def test_without_rules_everything_is_fused_in_float16() -> None:
         ("*.attn1", ATTN1, True),
         ("unet.down_blocks", ATTN1, True),
         ("unet.down_blocks.[12]", ATTN1, True),
+        ("unet/down_blocks.1", ATTN1, True),  # as a site's id has it
+        ("unet/down_blocks/1/*/attn1", ATTN1, True),
         ("vae_encoder", VAE, False),
         ("unet.down_blocks.10", ATTN1, False),
         ("unet.down", ATTN1, False),

@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that are made from data: the site codes, components, identities, target limits.
+"""Write the pages that are made from code and data: codes, components, identities, targets, and the reference.
 
 Usage: python tools/docs.py [FOLDER]; FOLDER is where to write, by default docs/. A test holds docs/ to this output.
 """
@@ -10,7 +10,7 @@ import inspect
 import json
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from attnfuse.codes import CODES, NODE_CODES
@@ -28,16 +28,10 @@ from attnfuse.tracing.specs.record import FixedSetting, Input
 from attnfuse_passes.attention.identities.registry import all_identities
 from attnfuse_passes.legalise.legalise import FAMILIES as RULE_FAMILIES
 from attnfuse_passes.legalise.rules import RULES
+from tools import reference
+from tools.reference import MADE, table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-_MADE = "<!-- Made by tools/docs.py from the code; edit that instead. -->"
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + " --- |" * len(head)
-    for row in rows:
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
 
 
 def codes() -> str:
@@ -46,26 +40,26 @@ def codes() -> str:
     lines = [
         "# Codes of sites",
         "",
-        _MADE,
+        MADE,
         "",
         "Every site of a report carries one of these. The stage says how far it got: anchor (is it attention at all),",
         "structure, facts, safety, then the policy's and the target's word.",
         "",
-        *_table(("code", "stage", "meaning", "what would make it match"), rows),
+        *table(("code", "stage", "meaning", "what would make it match"), rows),
         "",
         "## Codes of nodes",
         "",
         "Of nodes of a result for MindSpore Lite: `unsupported` of a report has those that keep it from being",
         "deployed, with those above that begin with `target.`, `without_kernel` those that begin with `kernel.`.",
         "",
-        *_table(("code", "meaning"), ((f"`{c.code}`", c.meaning) for c in NODE_CODES.values())),
+        *table(("code", "meaning"), ((f"`{c.code}`", c.meaning) for c in NODE_CODES.values())),
     ]
     return "\n".join(lines) + "\n"
 
 
 def identities() -> str:
     """Every identity, with what it reads and what it refuses."""
-    lines = ["# Identities", "", _MADE, "", "What the matcher can read, one by one.", ""]
+    lines = ["# Identities", "", MADE, "", "What the matcher can read, one by one.", ""]
     for entry in all_identities():
         lines += [f"## {entry.name}", "", f"`{entry.identity}`, on {', '.join(entry.ops)}", ""]
         lines += ["reads", "", *(f"- `{program}`" for program in entry.examples), ""]
@@ -79,13 +73,13 @@ def targets() -> str:
     lines = [
         "# Targets",
         "",
-        _MADE,
+        MADE,
         "",
         "Nothing was run on a device. Where a SoC does not have the operator the formula stays; so it does in a graph",
         f"of a MindSpore before {'.'.join(map(str, OLDEST_MINDSPORE))}, and of a node that is refused. `refusals`",
         "(`attnfuse/targets/fused.py`) is asked about every fused node as it would be written, before it is.",
         "",
-        *_table(("operator", "SoCs"), ((f"`{node}`", ", ".join(socs)) for node, socs in SOCS_OF.items())),
+        *table(("operator", "SoCs"), ((f"`{node}`", ", ".join(socs)) for node, socs in SOCS_OF.items())),
         "",
         *_deployable(),
         *_launch_limits(),
@@ -94,7 +88,7 @@ def targets() -> str:
         "What each SoC computes in, of what a component can be traced in; anything else is refused before tracing, and",
         "a graph that holds it is not deployable. `attnfuse/targets/limits.py` names the source.",
         "",
-        *_table(("SoC", "types"), ((soc, ", ".join(names)) for soc, names in FLOATS.items())),
+        *table(("SoC", "types"), ((soc, ", ".join(names)) for soc, names in FLOATS.items())),
         "",
         "## Operators that MindSpore Lite takes",
         "",
@@ -104,13 +98,13 @@ def targets() -> str:
         f"GE adapters are in `{GE_FOLDER}`,",
         f"Lite's passes in `{LITE_FOLDER}`. Whether CANN has a kernel for a type on a SoC is not part of it.",
         "",
-        *_table(("operator", "taken by", "source", "limits", "note"), map(_operator, OPERATORS.values())),
+        *table(("operator", "taken by", "source", "limits", "note"), map(_operator, OPERATORS.values())),
         "",
         "## Operators that it does not take",
         "",
         "Or only in a way not to be relied on. attnfuse writes them otherwise where it can prove that it may.",
         "",
-        *_table(("operator", "why", "what says the same"), refused),
+        *table(("operator", "why", "what says the same"), refused),
         "",
         *_without_rule(),
     ]
@@ -134,13 +128,14 @@ def _deployable() -> Iterator[str]:
         "",
         "Report and manifest say under `judged_by` which versions the tables were taken from:",
         "",
-        *_table(("what", "taken from"), judged_by(Target("lite", "ascend910b")).items()),
+        *table(("what", "taken from"), judged_by(Target("lite", "ascend910b")).items()),
         "",
         "Types in the converted model: an int64 input of the graph is int32 there (the manifest's `converted_dtype`),",
         "so feed what `get_inputs()[i].dtype` says. Python's `mindspore_lite.Converter` makes float16 inputs float32,",
         "up to the first of int64, unless",
-        "`input_data_type = mindspore_lite.DataType.UNKNOWN` is set; the program converter_lite leaves them. Without",
-        "`lite.cfg` (`precision_mode=enforce_origin`) the default force_fp16 computes float32 and bfloat16 in float16.",
+        "`input_data_type = mindspore_lite.DataType.UNKNOWN` is set; the program converter_lite leaves them. Without a",
+        "configuration (`precision_mode=enforce_origin`) the default force_fp16 computes float32 and bfloat16",
+        "in float16.",
         "",
     )
 
@@ -158,13 +153,13 @@ def _launch_limits() -> Iterator[str]:
         "Kernels by type and SoC, prototypes and adapters are in `attnfuse/targets/data/ge_operators.json`, taken from",
         "; ".join(tables().sources.values()) + ".",
         "",
-        *_table(("limit", *LAUNCH_LIMITS), rows),
+        *table(("limit", *LAUNCH_LIMITS), rows),
         "",
         "## FlashAttentionScore",
         "",
         f"Read in {SOURCE}; one for all SoCs that have it.",
         "",
-        *_table(("limit", "value"), scores),
+        *table(("limit", "value"), scores),
         "",
     )
 
@@ -201,7 +196,7 @@ def _cell(value: object) -> str:
 
 def components() -> str:
     """Every family of pipelines, and every model class with what it is called with."""
-    lines = ["# Components", "", _MADE, "", *_COMPONENTS_HEAD, "", "## Pipelines", ""]
+    lines = ["# Components", "", MADE, "", *_COMPONENTS_HEAD, "", "## Pipelines", ""]
     for family in FAMILIES:
         message = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
         lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", message, ""]
@@ -213,7 +208,7 @@ def components() -> str:
         if spec.broken:
             lines += [f"Cannot be traced: {spec.broken}.", ""]
             continue
-        lines += _table(("input", "shape", "type", "only where, and what"), (_input_row(i) for i in spec.inputs))
+        lines += table(("input", "shape", "type", "only where, and what"), (_input_row(i) for i in spec.inputs))
         notes = [f"gives {', '.join(f'`{output.name}`' for output in spec.outputs)}"]
         notes += [f"refused unless {r.option} is {' or '.join(map(repr, r.allowed))}" for r in spec.refuse]
         notes += [f"fixed in the graph: {_told(one)}" for one in spec.fixed_settings]
@@ -249,7 +244,16 @@ def _input_row(entry: Input) -> tuple[str, str, str, str]:
 
 def write(folder: Path) -> None:
     """Write all made documents into `folder`."""
-    made = {"codes": codes, "components": components, "identities": identities, "targets": targets}
+    made = {
+        "api": reference.python,
+        "cli": reference.command_line,
+        "codes": codes,
+        "components": components,
+        "documents": reference.documents,
+        "identities": identities,
+        "slow-tests": reference.slow_tests,
+        "targets": targets,
+    }
     for name, document in made.items():
         (folder / f"{name}.md").write_text(document(), encoding="utf-8")
 

@@ -32,6 +32,7 @@ sources() {
     step "format" "$python" -m ruff format --check .
     step "types" "$python" -m mypy
     step "imports" "$VENV/bin/lint-imports"
+    step "docs" bash tools/docs.sh
     printf '%s\n' "${failed[@]}" >"$1"
 }
 # Types take a minute of one core: beside the tests, which at times use less than two. Told in one piece.

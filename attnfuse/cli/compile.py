@@ -16,7 +16,7 @@ from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import VerifyLevel
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
-from attnfuse.report.table import human_bytes
+from attnfuse.report.units import human_bytes
 from attnfuse.verify import LEVELS
 from attnfuse.verify.limits import at_most
 
@@ -43,6 +43,9 @@ from attnfuse.verify.limits import at_most
     type=PATH,
     help="Inputs for --verify full: an .npz file, or a folder of COMPONENT.npz files or COMPONENT folders of them.",
 )
+@click.option(
+    "--golden", is_flag=True, help="Write what the unfused graphs come to into OUTPUT, and align.py, to check a device."
+)
 @max_memory
 def compile_command(
     output: Path | None,
@@ -53,6 +56,7 @@ def compile_command(
     seed: int,
     data: Path | None,
     again: bool,
+    golden: bool,
     max_memory: int | None,
     **rest: Any,
 ) -> int:
@@ -80,6 +84,7 @@ def compile_command(
         seed=seed,
         data=data,
         again=again,
+        golden=golden,
     )
     with at_most(max_memory):
         outcome = shared.execute(compiler.compile, request)

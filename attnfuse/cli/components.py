@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from attnfuse.cli.console import say
-from attnfuse.cli.options import shape_options, with_options
+from attnfuse.cli.options import shape_options, shapes_of, with_options
 from attnfuse.errors import SourceError
 from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.sources import survey_source
-from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
 
 
@@ -27,7 +26,7 @@ def components_command(source: str, dtype: str | None, inputs_file: Path | None,
     ControlNet and the UNet) it says so, and the exit code is 3.
     """
     given = () if inputs_file is None else read_inputs(inputs_file)
-    parts = survey_source(source, dtype, ShapeOptions(**shapes), given)
+    parts = survey_source(source, dtype, shapes_of(shapes), given)
     if as_json:
         click.echo(json.dumps(parts_document(parts), indent=1, ensure_ascii=False))
     else:

@@ -1,4 +1,4 @@
-"""Checks of where a report or a folder of printed graphs is to lie, before the long work."""
+"""Checks of where a report, a picture or a folder of printed graphs is to lie, before the long work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from attnfuse.errors import OutputError, UsageError
-from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, OutputPlace
+from attnfuse.output import DOCUMENTS, OutputPlace
 from attnfuse.sources import SUFFIX
 
 
@@ -24,16 +24,16 @@ def check_apart(what: str, report: Path, source: Path, output: Path | None) -> N
             raise UsageError(f"the {what} {report} would lie in or over {other}; name another place for it.")
     if output is not None and output.suffix == SUFFIX:
         target = OutputPlace(output.resolve(), is_file=True)
-        if path in (target.folder / target.beside(name) for name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG)):
+        if path in (target.folder / target.beside(name) for name in DOCUMENTS):
             raise UsageError(f"the {what} {report} would lie over what is written beside {output}; name another place.")
 
 
-def check_writable(file: Path) -> None:
-    """Raise OutputError, before the long work, where a report cannot be written."""
+def check_writable(file: Path, what: str = "report") -> None:
+    """Raise OutputError, before the long work, where a report, or `what`, cannot be written."""
     try:
         if file.is_dir():
-            raise OutputError(f"the report {file} is a folder; name a file.")
+            raise OutputError(f"the {what} {file} is a folder; name a file.")
         with tempfile.TemporaryFile(dir=file.parent):
             pass
     except OSError as error:
-        raise OutputError(f"the report {file} cannot be written: {error.strerror or error}.") from None
+        raise OutputError(f"the {what} {file} cannot be written: {error.strerror or error}.") from None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import click
 
 from attnfuse.cli import exit_codes
+from attnfuse.cli.compare import compare_command
 from attnfuse.cli.compile import compile_command
 from attnfuse.cli.components import components_command
 from attnfuse.cli.console import say
@@ -20,17 +23,33 @@ from attnfuse.cli.passes import passes_command
 from attnfuse.cli.plugins import plugins_command
 from attnfuse.cli.policy import policy_group
 from attnfuse.cli.reduce import reduce_command
+from attnfuse.cli.report import report_command
+from attnfuse.cli.run import run_command
 from attnfuse.cli.text import text_command
 from attnfuse.cli.verify import verify_command
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError
-from attnfuse.processes import stop_once
+from attnfuse.processes import Terminated, stop_once
 from attnfuse.version import __version__
 
 
 def main() -> NoReturn:
     """All of the console script but what `attnfuse.__main__` does before this can be imported."""
     stop_once()  # a run that is asked to stop cleans up after itself
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except Terminated as stopped:
+        _leave(stopped.code)
+    if code == exit_codes.INTERRUPTED:
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int | str | None) -> NoReturn:
+    """End at once: all was cleaned up, and the interpreter's own end waits for threads and frees what was held."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # its reader may be gone
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -75,6 +94,7 @@ def cli() -> None:
 
 
 for _command in (
+    compare_command,
     compile_command,
     components_command,
     explain_command,
@@ -83,6 +103,8 @@ for _command in (
     plugins_command,
     policy_group,
     reduce_command,
+    report_command,
+    run_command,
     text_command,
     verify_command,
 ):

@@ -11,7 +11,7 @@ from attnfuse import compiler
 from attnfuse.cli.options import source_options
 from attnfuse.cli.request import SourceOptions
 from attnfuse.errors import UsageError
-from attnfuse.names import nearest
+from attnfuse.names import dotted, nearest
 from attnfuse.report.explain import explain, summary
 
 
@@ -32,10 +32,11 @@ def explain_command(site: str | None, **options: Any) -> int:
 
 
 def _find_site(wanted: str, names: Sequence[str]) -> str:
-    """The site of that id, or the only one whose id ends in it."""
+    """The site of that id, or the only one whose id ends in it; slashes and dots in it are alike."""
     if wanted in names:
         return wanted
-    ends = [name for name in names if name.endswith(("/" + wanted, "." + wanted))]
+    ends = [name for name in names if dotted(name) == dotted(wanted)]
+    ends = ends or [name for name in names if dotted(name).endswith(f".{dotted(wanted)}")]
     if len(ends) == 1:
         return ends[0]
     near = nearest(wanted, names, similarity=0)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from attnfuse import compiler
-from attnfuse.cli.options import source_options
+from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.options import PATH, source_options
 from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
+from attnfuse.printing import write_file
+from attnfuse.report.page import page
 
 
 @click.command("inspect")
 @source_options
-def inspect_command(**options: Any) -> int:
+@click.option("--html", "html_file", type=PATH, help="Also write the report (HTML) to this file.")
+def inspect_command(html_file: Path | None, **options: Any) -> int:
     """Explain what compile would do with every attention site and operator of SOURCE; nothing is written.
 
     For --runtime lite: the operators that would be legalised, and those of the result that MindSpore Lite does not
     take, with why and where.
     """
     shared = SourceOptions(**options)
-    return report_outcome(shared.execute(compiler.inspect, shared.request()), shared, operators=True, writes=False)
+    if html_file is not None:
+        check_apart("report", html_file, Path(shared.source), None)
+        check_writable(html_file)
+    outcome = shared.execute(compiler.inspect, shared.request())
+    if html_file is not None:
+        write_file(html_file, page(outcome.report))
+    return report_outcome(outcome, shared, operators=True, writes=False)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
+from attnfuse.errors import UsageError
+from attnfuse.names import counted
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
-from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, Way
+from attnfuse.targets.names import soc_named
+from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, ShapeOptions, Way
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,7 +29,29 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class SocName(click.ParamType):
+    """A SoC, by its name or that of a board."""
+
+    name = "soc"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return soc_named(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(SOCS)}]"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in SOCS if name.startswith(incomplete.lower())]
+
+
 PATH = NamedPath(path_type=Path)
+
+
+_LEAST = 2**26
+"""Bytes: less than any program of Python that imports numpy takes."""
 
 
 def size(value: str) -> int:
@@ -34,13 +60,44 @@ def size(value: str) -> int:
     count = 0 if found is None else int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
     if count <= 0:
         raise click.BadParameter(f"{value!r} is no size; give one such as 8GiB.")
+    if count < _LEAST:
+        raise click.BadParameter(
+            f"{value!r} is {counted(count, 'byte')}, which nothing can do with; write 8GiB for 8 GiB."
+        )
     return count
+
+
+def length(value: str) -> tuple[str, int]:
+    """A number of tokens, `154` (of no name), or that of one component, `unet=154`."""
+    name, equals, number = value.rpartition("=")
+    if not (number.isascii() and number.isdigit() and int(number)) or (equals and not name):
+        raise click.BadParameter(f"{value!r} is no length; give a number of tokens, or NAME=N for one component.")
+    return name, int(number)
 
 
 def max_memory(command: Command) -> Command:
     """What verification may hold."""
     return click.option("--max-memory", type=size, metavar="SIZE", help="What verification may hold, such as 8GiB.")(
         command
+    )
+
+
+SHAPES = ("batch", "height", "width", "sequence_lengths", "frames", "guidance", "dynamic", "timestep_dtype")
+"""What of `shape_options`, as the command's parameters are called, says which shapes and types inputs have."""
+
+
+def shapes_of(options: Mapping[str, Any]) -> ShapeOptions:
+    """What `shape_options` say of shapes. Raises UsageError where they say two things of one."""
+    lengths: dict[str, int] = {}
+    for name, length in options["sequence_lengths"]:
+        if lengths.setdefault(name, length) != length:
+            of = f" of {name}" if name else ""
+            raise UsageError(f"--sequence-length{of} is given twice, {lengths[name]} and {length}; drop one.")
+    plain = lengths.pop("", None)
+    return ShapeOptions(
+        **{name: options[name] for name in SHAPES if name != "sequence_lengths"},
+        sequence_length=plain,
+        sequence_lengths=tuple(lengths.items()),
     )
 
 
@@ -62,10 +119,22 @@ shape_options = (
         help="Data type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
     ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
-    click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
+    click.option("--dynamic", type=click.Choice(["batch"]), help="Graphs are for any batch, where that is proved."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
     click.option("--width", type=click.IntRange(1), help="Width of the image in pixels."),
-    click.option("--sequence-length", type=click.IntRange(1), help="Text tokens."),
+    click.option(
+        "--sequence-length",
+        "sequence_lengths",
+        type=length,
+        multiple=True,
+        metavar="[NAME=]N",
+        help="Text tokens, of all components or of one (unet=154; repeatable).",
+    ),
+    click.option(
+        "--timestep-dtype",
+        type=click.Choice(["float32", "int64"]),
+        help="Data type of the scheduler's timesteps.  [default: as the scheduler has them]",
+    ),
     click.option("--frames", type=click.IntRange(1), help="Frames of a video."),
     click.option("--guidance/--no-guidance", default=None, help="Trace for guidance in one batch, or without."),
     click.option(
@@ -77,12 +146,22 @@ shape_options = (
 )
 
 component_option = click.option(
-    "--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."
+    "--component",
+    "components",
+    multiple=True,
+    metavar="NAME",
+    help="Only this component, or all of this part: vae is both of its halves (repeatable).",
 )
 
 target_options = (
     click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
-    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
+    click.option(
+        "--soc",
+        type=SocName(),
+        default="ascend910b",
+        show_default=True,
+        help="Target SoC, or a board as npu-smi names it: 910B4, 310P3.",
+    ),
     click.option("--policy", "policy_file", type=PATH, help="Policy file (TOML)."),
     click.option(
         "--force-cast-dtype", type=click.Choice(CAST_NAMES), help="Data type that float32 attention is cast to."
@@ -98,6 +177,13 @@ target_options = (
 )
 
 trace_options = (
+    click.option(
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+        help="Merge a LoRA into the weights, with a scale of 1 or that one (repeatable).",
+    ),
     click.option(
         "--strict-config",
         is_flag=True,
@@ -128,8 +214,14 @@ progress_option = click.option("--progress", type=click.Choice(["auto", "never"]
 source_options = with_options(
     click.argument("source"),
     component_option,
+    click.option(
+        "--exclude", multiple=True, metavar="NAME", help="Not this component, or nothing of this part (repeatable)."
+    ),
     *shape_options,
     *target_options,
+    click.option(
+        "--strict-policy", is_flag=True, help="Fail where a rule of the policy, or a --no-flash, matches no site."
+    ),
     click.option(
         "--require",
         multiple=True,

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from attnfuse.cli import exit_codes
-from attnfuse.cli.console import say, stderr_console
+from attnfuse.cli.console import say, show, stderr_console
 from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import CompileOutcome
 from attnfuse.errors import OutputError, TraceError
 from attnfuse.names import counted
+from attnfuse.report.figures import figures_of
 from attnfuse.report.table import render
 from attnfuse.verify import NOT_VERIFIED, Verification
 
@@ -35,7 +36,8 @@ def report_outcome(
         for warning in outcome.report.warnings:  # which the table has among its lines
             say(f"warning: {warning}")
     else:
-        stderr_console().print(render(outcome.report, operators=operators))
+        figures = figures_of(None if outcome.verification is None else document["verification"])
+        show(stderr_console(), render(outcome.report, figures, operators=operators))
     if outcome.cache_error:
         say(f"warning: {outcome.cache_error}; the next compile may take longer.")
     for failed in outcome.report.failed:

@@ -19,6 +19,7 @@ from attnfuse.cli.options import (
     component_option,
     progress_option,
     shape_options,
+    shapes_of,
     target_options,
     with_options,
 )
@@ -26,16 +27,15 @@ from attnfuse.cli.request import policy_of
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
-from attnfuse.output import OutputStage
+from attnfuse.output import OutputStage, free_place
 from attnfuse.progress import Silent
 from attnfuse.reduction import jobs
 from attnfuse.reduction.commands import Command
 from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.jobs import Job, Values
-from attnfuse.reduction.result import Reduction, Weights, free_place, write
+from attnfuse.reduction.result import Reduction, Weights, write
 from attnfuse.sources import SUFFIX
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
 
 
@@ -135,13 +135,12 @@ def _request(source: str, options: dict[str, Any]) -> CompileRequest:
     """What `compile` would be asked for with these options."""
     if options["dynamic"] is not None:
         raise UsageError("a graph for any batch is put together from several, and one is reduced; drop --dynamic.")
-    shapes = (options[name] for name in ("batch", "height", "width", "sequence_length", "frames", "guidance"))
     given = options["inputs_file"]
     return CompileRequest(
         source=source,
         components=options["components"],
         dtype=options["dtype"],
-        shapes=ShapeOptions(*shapes),
+        shapes=shapes_of(options),
         given=() if given is None else read_inputs(given),
         target=Target(options["runtime"], options["soc"]),
         policy=policy_of(

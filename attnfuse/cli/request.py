@@ -11,7 +11,9 @@ from typing import Literal
 from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.options import SHAPES, shapes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
+from attnfuse.lora.given import parse_lora
 from attnfuse.pass_times import PassTimes
 from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
@@ -19,7 +21,7 @@ from attnfuse.report.require import parse_requirement
 from attnfuse.rewriting import Between
 from attnfuse.targets import Target
 from attnfuse.terminal import BarProgress, LineProgress
-from attnfuse.tracing.contract import ShapeOptions, Way
+from attnfuse.tracing.contract import Way
 from attnfuse.tracing.inputs import read_inputs
 
 
@@ -35,21 +37,25 @@ class SourceOptions:
 
     source: str
     components: tuple[str, ...]
+    exclude: tuple[str, ...]
     dtype: str | None
     batch: int | None
     dynamic: Literal["batch"] | None
     height: int | None
     width: int | None
-    sequence_length: int | None
+    sequence_lengths: tuple[tuple[str, int], ...]
+    timestep_dtype: Literal["float32", "int64"] | None
     frames: int | None
     guidance: bool | None
     inputs_file: Path | None
+    loras: tuple[str, ...]
     runtime: str
     soc: str
     policy_file: Path | None
     force_cast_dtype: CastName | None
     no_flash: tuple[str, ...]
     pass_options: tuple[str, ...]
+    strict_policy: bool
     require: tuple[str, ...]
     strict_config: bool
     trace: Way
@@ -67,14 +73,15 @@ class SourceOptions:
         return CompileRequest(
             source=self.source,
             components=self.components,
+            exclude=self.exclude,
             dtype=self.dtype,
-            shapes=ShapeOptions(
-                self.batch, self.height, self.width, self.sequence_length, self.frames, self.guidance, self.dynamic
-            ),
+            shapes=shapes_of({name: getattr(self, name) for name in SHAPES}),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
+            loras=tuple(map(parse_lora, self.loras)),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),
+            strict_policy=self.strict_policy,
             cache=self.cache_dir,
             strict_config=self.strict_config,
             trace=self.trace,

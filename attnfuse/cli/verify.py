@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,22 @@ from attnfuse.cli.console import say, say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.options import (
     PATH,
+    SHAPES,
     component_option,
     max_memory,
     progress_option,
     shape_options,
+    shapes_of,
     trace_options,
     with_options,
 )
 from attnfuse.cli.outcome import code_of, say_verification, write_report
-from attnfuse.errors import UsageError
+from attnfuse.errors import OutputError, UsageError
+from attnfuse.lora.given import parse_lora
 from attnfuse.names import counted
 from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
-from attnfuse.report.table import human_bytes
+from attnfuse.report.units import human_bytes
 from attnfuse.terminal import BarProgress, LineProgress
-from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import LEVELS, ComponentVerification, Level, Verification, check_certificate, verify_component
 from attnfuse.verify.limits import at_most
@@ -39,8 +41,7 @@ from attnfuse.verify.profile import recording
 from attnfuse.verify.watch import watched
 
 # What of the options, as the command's parameters are called, says how a source is traced.
-_SHAPES = ("batch", "height", "width", "sequence_length", "frames", "guidance", "dynamic")
-_OF_SOURCE = (*_SHAPES, "dtype", "inputs_file", "strict_config", "trace", "cache_dir")
+_OF_SOURCE = (*SHAPES, "dtype", "inputs_file", "loras", "strict_config", "trace", "cache_dir")
 _OF_OUTPUT = (*_OF_SOURCE, "components", "again")
 _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json")
 
@@ -131,6 +132,8 @@ def verify_command(
         found = _output(request, shows_progress=rest["progress"] != "never")
     for name in found.kept:
         say(f"{name}: not verified again: the certificate is of the same files")
+    for remark in found.remarks:
+        say(f"warning: {remark}")
     if found.unwritten:
         say(f"warning: the certificate {found.unwritten}; the next verification does all of it again.")
     return _say(found.verification, as_json=as_json)
@@ -138,11 +141,24 @@ def verify_command(
 
 @contextmanager
 def _accounted(profiled: Path | None, max_memory: int | None) -> Iterator[None]:
-    """Do with that much memory in the block, and write what it cost to a file, where that is asked for."""
+    """Do with that much memory in the block, and write what it cost to a file, where that is asked for.
+
+    What ends before its end is what a profile is asked for, too: the file tells of it so far.
+    """
     with at_most(max_memory), recording() if profiled is not None else nullcontext() as costs:
-        yield
+        try:
+            yield
+        except BaseException:
+            if profiled is not None and costs is not None:
+                with suppress(OutputError):  # the error that is on its way is the one to be told
+                    write_report(profiled, json.dumps(costs.to_json(), indent=1))
+                    say(f"the profile {profiled} tells of what was run until here")
+            raise
     if profiled is not None and costs is not None:
         write_report(profiled, json.dumps(costs.to_json(), indent=1))
+        if not costs.stages:
+            say(f"the profile {profiled} is empty, as nothing was run: --again verifies what a certificate tells, too.")
+            return
         say_lines("\n".join(costs.table()))
 
 
@@ -200,8 +216,9 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
         source=source,
         components=rest["components"],
         dtype=rest["dtype"],
-        shapes=ShapeOptions(*(rest[name] for name in _SHAPES)),
+        shapes=shapes_of(rest),
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
+        loras=tuple(map(parse_lora, rest["loras"])),
         cache=rest["cache_dir"],
         strict_config=rest["strict_config"],
         trace=rest["trace"],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attnfuse import collector
 from attnfuse.cost.kernels import TRANSDATA, Kernel, schedule
-from attnfuse.cost.peak import peak_bytes
+from attnfuse.cost.peak import alive_bytes, drawn
 from attnfuse.cost.program import read_program
 from attnfuse.cost.records import Estimate
 from attnfuse.ir.graph import Model
@@ -24,14 +24,16 @@ def estimate(model: Model, soc: str) -> Estimate:
         done = schedule(read_program(model), about)
         tasks = [kernel for kernel in done.kernels if kernel.is_task]
         changes = [kernel for kernel in tasks if kernel.what == TRANSDATA]
+        alive = alive_bytes(done)
         return Estimate(
             bytes_moved=sum(kernel.bytes for kernel in tasks),
             kernels=len(tasks) - len(changes),
             format_changes=len(changes),
             format_bytes=sum(kernel.bytes for kernel in changes),
-            peak_bytes=peak_bytes(done),
+            peak_bytes=max(alive),
             flops=sum(kernel.flops for kernel in tasks),
             seconds=sum(shortest(kernel, about) for kernel in tasks),
+            memory=drawn(alive),
         )
 
 

@@ -10,8 +10,12 @@ are apart, workspaces are not known: a lower bound. May import `kernels` of this
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from attnfuse.cost.kernels import Schedule
 
+POINTS = 240
+"""Most steps of what is alive that an estimate tells."""
 _STEP, _ROOM = 32, 63
 _BLOCK = 512
 
@@ -46,6 +50,11 @@ def depth_first(done: Schedule) -> list[int]:
 
 def peak_bytes(done: Schedule) -> int:
     """The most bytes alive at once."""
+    return max(alive_bytes(done))
+
+
+def alive_bytes(done: Schedule) -> list[int]:
+    """Bytes alive before the first kernel, and while each runs, in the engine's order."""
     order = depth_first(done)
     last: dict[int, int] = {}
     for step, at in enumerate(order):
@@ -58,13 +67,22 @@ def peak_bytes(done: Schedule) -> int:
         if block not in fixed and block not in done.weights:
             ends.setdefault(step, []).append(block)
     begun = set(fixed)
-    alive = most = sum(allocated(done.sizes[block]) for block in fixed)
+    now = sum(allocated(done.sizes[block]) for block in fixed)
+    alive = [now]
     for step, at in enumerate(order):
         for buffer in done.kernels[at].writes:
             block = done.block(buffer)
             if block not in begun and block not in done.weights:
                 begun.add(block)
-                alive += allocated(done.sizes[block])
-        most = max(most, alive)
-        alive -= sum(allocated(done.sizes[block]) for block in ends.get(step, ()))
-    return most
+                now += allocated(done.sizes[block])
+        alive.append(now)
+        now -= sum(allocated(done.sizes[block]) for block in ends.get(step, ()))
+    return alive
+
+
+def drawn(alive: list[int]) -> tuple[int, ...]:
+    """As many steps as a drawing shows, at most `POINTS`: of steps that stand for several, the most."""
+    if len(alive) <= POINTS:
+        return tuple(alive)
+    edges = [at * len(alive) // POINTS for at in range(POINTS + 1)]
+    return tuple(max(alive[start:end]) for start, end in pairwise(edges))

@@ -26,6 +26,9 @@ class Estimate:
     """Floating point operations of products, convolutions and fused attention."""
     seconds: float
     """A lower bound: each kernel as fast as the SoC's memory or its matrix unit allows, whichever takes longer."""
+    memory: tuple[int, ...] = ()
+    """Bytes of activations alive over the run, the weights apart: in at most `peak.POINTS` steps of equally many
+    kernels, of each the most, so that the most of all is `peak_bytes`. In front are the graph's inputs and results."""
 
 
 @dataclass(frozen=True, slots=True)

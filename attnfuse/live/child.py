@@ -19,6 +19,7 @@ from typing import Any
 from attnfuse import compiler
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.errors import AttnfuseError, InternalError
+from attnfuse.lora.given import Lora
 from attnfuse.policy import PassOption, Policy, Rule
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.processes import die_with, stop_once
@@ -27,6 +28,7 @@ from attnfuse.report.require import parse_requirement
 from attnfuse.serialisation import from_json
 from attnfuse.sources import Component, Load, from_trace
 from attnfuse.targets import Target
+from attnfuse.tracing.carried import Carried, carried
 from attnfuse.tracing.contract import TracedComponent
 
 _LIVE_TYPE = "the live model has this type"
@@ -35,10 +37,18 @@ _LIVE_TYPE = "the live model has this type"
 
 @dataclass(frozen=True, slots=True)
 class CapturedSource:
-    """Graphs that were traced elsewhere."""
+    """Graphs that were traced elsewhere.
+
+    `pipeline` is a folder with what a pipeline's has beside weights, None for the call of any cell, and `sizes` are
+    those its components were planned with; `unsaved` is why something is not in the folder.
+    """
 
     traces: Mapping[str, TracedComponent]
     warnings: Mapping[str, tuple[str, ...]]
+    pipeline: Path | None = None
+    sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    unsaved: tuple[str, ...] = ()
+    loras: tuple[Lora, ...] = ()
 
     @property
     def single_file(self) -> bool:
@@ -53,6 +63,10 @@ class CapturedSource:
         return tuple(self.traces)
 
     @property
+    def owners(self) -> tuple[str, ...]:
+        return tuple(traced.plan.model for traced in self.traces.values())
+
+    @property
     def order(self) -> tuple[str, ...]:
         return tuple(self.traces)
 
@@ -63,6 +77,13 @@ class CapturedSource:
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {name: types_of(traced.plan) for name, traced in self.traces.items()}
+
+    def carried(self) -> Carried | None:
+        """See `attnfuse.sources.Source`."""
+        if self.pipeline is None:
+            return None
+        found = carried(self.pipeline, self.sizes, next(iter(self.traces.values())).plan.model)
+        return dataclasses.replace(found, warnings=(*self.unsaved, *found.warnings))
 
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
@@ -118,7 +139,13 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
     traces = [from_json(TracedComponent, trace) for trace in data["traces"]]
     warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
     return CompileRequest(
-        source=CapturedSource({trace.plan.name: trace for trace in traces}, warnings),
+        source=CapturedSource(
+            {trace.plan.name: trace for trace in traces},
+            warnings,
+            None if data["pipeline"] is None else Path(data["pipeline"]),
+            data["sizes"],
+            tuple(data["others"]),
+        ),
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),

@@ -30,7 +30,7 @@ from attnfuse.errors import (
 )
 from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_policy
 from attnfuse.live.outcome import Outcome
-from attnfuse.live.plans import LivePlan, plan_live
+from attnfuse.live.plans import LivePlan, plan_live, write_others
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
 from attnfuse.policy import Policy
@@ -39,7 +39,8 @@ from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
 from attnfuse.report.require import parse_requirement
 from attnfuse.serialisation import to_json
-from attnfuse.targets import RUNTIMES, SOCS, Target
+from attnfuse.targets import RUNTIMES, Target
+from attnfuse.targets.names import soc_named
 from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 from attnfuse.tracing.runner import environment
@@ -56,9 +57,10 @@ def compile(  # noqa: A001  # it is what it does
     batch: int | None = None,
     height: int | None = None,
     width: int | None = None,
-    sequence_length: int | None = None,
+    sequence_length: int | Mapping[str, int] | None = None,
     frames: int | None = None,
     guidance: bool | None = None,
+    timestep_dtype: Literal["float32", "int64"] | None = None,
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
@@ -75,8 +77,9 @@ def compile(  # noqa: A001  # it is what it does
     `source` is what `DiffusionPipeline.from_pretrained` or a model class of mindone returned, with its weights; it is
     left exactly as it was. `output` is a folder; None writes nothing. `components` selects among the pipeline's
     (docs/components.md). `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` text
-    tokens, `frames` those of a video; left out, they are the pipeline's defaults. `guidance` says whether the denoiser
-    gets two rows an image; left out, as the pipeline does. Any cell can be compiled as the call
+    tokens (or `{"unet": 154}`, those of single components), `frames` those of a video; left out, they are the
+    pipeline's defaults. `guidance` says whether the denoiser gets two rows an image, `timestep_dtype` which type the
+    scheduler's timesteps have; left out, as the pipeline does. Any cell can be compiled as the call
     `source(*inputs)`: `inputs` are tensors (of MindSpore or numpy) of which shape and type are read, or tuples and
     lists of such; each tensor is an input of the graph.
 
@@ -98,7 +101,8 @@ def compile(  # noqa: A001  # it is what it does
     ours. Whatever is raised, nothing was written.
     """
     given = given_policy(policy, force_cast_dtype, no_flash)
-    _check_choices(runtime, soc, verify)
+    _check_choices(runtime, verify)
+    soc = soc_named(soc)
     for text in require:
         parse_requirement(text)
     target = None if output is None else place(Path(output), ())
@@ -117,7 +121,17 @@ def compile(  # noqa: A001  # it is what it does
         "seed": seed,
         "data": None if data is None else str(Path(data).resolve()),
     }
-    shapes = ShapeOptions(batch, height, width, sequence_length, frames, guidance)
+    named = sequence_length if isinstance(sequence_length, Mapping) else {}
+    shapes = ShapeOptions(
+        batch,
+        height,
+        width,
+        None if isinstance(sequence_length, Mapping) else sequence_length,
+        frames,
+        guidance,
+        sequence_lengths=tuple(named.items()),
+        timestep_dtype=timestep_dtype,
+    )
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
         configs = work / "configs"
         configs.mkdir()
@@ -131,13 +145,16 @@ def compile(  # noqa: A001  # it is what it does
         request["warnings"] = plan.warnings
         # A part of a pipeline, or one model of it: what stands in the output beside it stays.
         request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
+        request["others"] = [] if target is None else write_others(plan, configs)
+        request["pipeline"] = None if inputs is not None else str(configs)
+        request["sizes"] = dict(plan.plans[0].sizes)
         traces = _capture(plan, work, shown, weights=target is not None)
         request["traces"] = [to_json(trace) for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
 
 
-def _check_choices(runtime: str, soc: str, verify: str) -> None:
-    for name, given, known in (("runtime", runtime, RUNTIMES), ("soc", soc, SOCS), ("verify", verify, _LEVELS)):
+def _check_choices(runtime: str, verify: str) -> None:
+    for name, given, known in (("runtime", runtime, RUNTIMES), ("verify", verify, _LEVELS)):
         if given not in known:
             raise UsageError(f"{name} {given!r} is not one of {', '.join(known)}.")
 

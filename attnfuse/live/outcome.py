@@ -19,7 +19,7 @@ class Outcome:
 
     `report` is what became of every attention site; `output` where it was written, None where nothing was asked to
     be; `files` the bytes of each file there, by its name relative to `output`; `verification` the figures of the
-    check that was asked for, as in verification.json; `dropped` what an earlier one there is no longer about.
+    check that was asked for, as in verification.json; `dropped` what became of an earlier one there.
     """
 
     report: Report

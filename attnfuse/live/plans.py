@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ MODEL = "model"
 class LivePlan:
     """The graphs to trace and the live models they are traced from, by the plans' `model`.
 
-    `cells` are all models of the pipeline by attribute, traced or not: settings made on it are read off them.
+    `cells` are all models of the pipeline by attribute, traced or not: settings made on it are read off them. `others`
+    are the parts that are none: tokenizers, a scheduler, processors.
     """
 
     plans: tuple[ComponentPlan, ...]
@@ -35,6 +36,7 @@ class LivePlan:
     cells: Mapping[str, Any]
     prefix: str
     warnings: Mapping[str, tuple[str, ...]]
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 def plan_live(
@@ -67,7 +69,27 @@ def plan_live(
         plans += (_with_lora(one, model) for one in _planned(work, own_dtype, shapes, [name], exactly=True))
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
     cells = models if single else models | {name: part for name, part in parts.items() if _is_cell(part)}
-    return LivePlan(tuple(plans), models, cells, "" if single else "pipe.", warnings)
+    others = {name: part for name, part in parts.items() if not _is_cell(part)}
+    return LivePlan(tuple(plans), models, cells, "" if single else "pipe.", warnings, others)
+
+
+def write_others(plan: LivePlan, folder: Path) -> list[str]:
+    """Write what the parts that are no models say of themselves, as a pipeline's folder has it, beside the others'.
+
+    Of one that cannot be written it is told why.
+    """
+    failed: list[str] = []
+    for name, part in plan.others.items():
+        try:
+            if hasattr(part, "model_max_length"):
+                part.save_pretrained(folder / name)
+            elif hasattr(part, "to_json_string"):
+                file = "scheduler_config.json" if hasattr(part, "timesteps") else "preprocessor_config.json"
+                _write_settings(folder / name / file, json.loads(part.to_json_string()))
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            failed.append(f"{name} is not in the output: its {type(part).__name__} cannot be saved: {reason[:200]}")
+    return failed
 
 
 def _with_lora(plan: ComponentPlan, model: Any) -> ComponentPlan:
@@ -175,7 +197,7 @@ def _write_configs(source: Any, parts: Mapping[str, Any], work: Path, *, single:
         elif isinstance(length := getattr(part, "model_max_length", None), int):  # a tokenizer's
             settings = json.dumps({"model_max_length": length})
             (work / name / "tokenizer_config.json").write_text(settings, encoding="utf-8")
-    (work / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    _write_settings(work / "model_index.json", index)
 
 
 def _write_config(model: Any, folder: Path) -> None:
@@ -187,7 +209,13 @@ def _write_config(model: Any, folder: Path) -> None:
         content["architectures"] = [type(model).__name__]
     else:
         raise TraceError(f"model class {type(model).__name__} is not supported; give the inputs of its call.")
-    (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    _write_settings(folder / "config.json", content)
+
+
+def _write_settings(path: Path, content: dict[str, Any]) -> None:
+    """As diffusers and transformers write them, without the place that they were loaded from."""
+    kept = {name: value for name, value in content.items() if name != "_name_or_path"}
+    path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _library(part: Any) -> Library:

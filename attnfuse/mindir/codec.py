@@ -12,7 +12,10 @@ from pathlib import Path
 from google.protobuf.message import DecodeError, EncodeError
 
 from attnfuse.errors import SourceError
+from attnfuse.mindir.foreign import what_lies_there
+from attnfuse.mindir.key_names import adapter_of
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.mindir.tensorfile import TensorFile
 
 SUPPORTED_VERSION = 3
 _ENCRYPTED = (b"\xd8\x5e\x3a\x7f", b"\xd9\x5e\x3a\x7f")  # AES-GCM and AES-CBC / SM4-CBC
@@ -44,20 +47,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def check_format(path: Path) -> None:
-    """Raise SourceError for a file of weights that somebody may take for a source; OSError where it cannot be read.
+    """Raise SourceError for a file that somebody may take for a source and is none, saying what it is (see `foreign`).
 
-    Both formats are told by how they begin: "GGUF" (github.com/ggml-org/ggml, docs/gguf.md), or the length of a JSON
-    object and that (github.com/huggingface/safetensors, "Format").
+    OSError where it cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head.startswith(b"GGUF"):
-        raise SourceError(
-            f"{path} is a GGUF file, whose weights are quantised; give the unquantised checkpoint, as a pipeline folder"
-            " in diffusers layout."
-        )
-    if path.suffix == ".safetensors" and head[8:] == b"{":
+    found = what_lies_there(path)
+    if found:
+        raise SourceError(f"{path} {found}.")
+    if path.suffix == ".safetensors":
+        tensors = TensorFile(path).tensors
+        if tensors and (kind := adapter_of(tensors)):
+            raise SourceError(f"{path} holds {kind}, and no model; give the pipeline folder that it was made for.")
         raise SourceError(f"{path} is a file of weights; give the pipeline folder in diffusers layout it belongs to.")
+    if path.name in ("model_index.json", "config.json"):
+        raise SourceError(f"{path} is a configuration; give the folder that it lies in, {path.parent}.")
 
 
 def parse(data: bytes, where: str) -> ModelProto:

@@ -1,6 +1,7 @@
 """What is done to a weight on its way from the source to the result: one order for every reason.
 
-A parameter of a result is one of the source's, or is made of one: its numbers are
+A parameter of a result is one of the source's, or is made of one. What a LoRA adds comes first: it makes the source's
+weight (see `stored`), rounded once to the type that the source's graph has for it. Then its numbers are
 
     converted to a wider element type   dtype
     then padded with zeros              pads    behind each of some equal groups of an axis: the heads of a projection

@@ -1,15 +1,24 @@
-"""The weights of a source, read where they lie: in the graph, beside it, or in a checkpoint."""
+"""The weights of a source, read where they lie: in the graph, beside it, or in a checkpoint.
+
+What a LoRA adds to a weight of a checkpoint is part of it: merged here, before all edits (see `edits`), so that every
+reader of the weight has the same numbers.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import byte_size, parameter_name, parameters
+from attnfuse.mindir.low_rank import Delta, LowRank, merged, opened
 from attnfuse.mindir.schema import ModelProto, TensorProto
 from attnfuse.mindir.tensorfile import CHUNK_BYTES, TensorFile
 
@@ -26,8 +35,8 @@ class WeightLocation(Protocol):
 class StoredWeights:
     """Reads the weights of one graph, by their names without the graph's.
 
-    `files` are the variables files by location, `sources` where a checkpoint has a weight. `parameters` are the graph's
-    declarations.
+    `files` are the variables files by location, `sources` where a checkpoint has a weight, `added` what is added to
+    those. `parameters` are the graph's declarations.
     """
 
     def __init__(
@@ -35,11 +44,14 @@ class StoredWeights:
         model: ModelProto,
         files: Mapping[str, Path] | None = None,
         sources: Mapping[str, WeightLocation] | None = None,
+        added: Mapping[str, Sequence[LowRank]] | None = None,
     ) -> None:
         self.parameters: Mapping[str, TensorProto] = {parameter_name(p): p for p in parameters(model)}
         self._files = files or {}
         self._sources = sources or {}
+        self._added = added or {}
         self._opened: dict[Path, TensorFile] = {}
+        self._latest: tuple[str, list[Delta]] = "", []
 
     def read(self, name: str, overflow: list[str], first: int = 0, last: int | None = None) -> Iterator[bytes] | None:
         """The elements from `first` to `last`, which is left out, in the type that the graph declares: row-major, at
@@ -54,6 +66,8 @@ class StoredWeights:
         if parameter is None or dtype is None or byte_size(parameter) is None:
             return None
         source = self._sources.get(name)
+        if source is not None and name in self._added:
+            return self._merged(parameter, source, self._added[name], dtype, overflow, first, last)
         if source is not None:
             return self._file(parameter, source).read(source.key, dtype, overflow, first, last)
         begin, end = first * dtype.itemsize, None if last is None else last * dtype.itemsize
@@ -76,6 +90,47 @@ class StoredWeights:
                 f"parameter {parameter_name(parameter)!r} has {list(parameter.dims)}."
             )
         return file
+
+    def _merged(
+        self,
+        parameter: TensorProto,
+        source: WeightLocation,
+        added: Sequence[LowRank],
+        dtype: DType,
+        overflow: list[str],
+        first: int,
+        last: int | None,
+    ) -> Iterator[bytes]:
+        """The elements of a weight with what is added to it, whole rows (all behind the first axis) at a time."""
+        file = self._file(parameter, source)
+        name = parameter_name(parameter)
+        if self._latest[0] != name:  # one weight is read by rows, one after the other
+            self._latest = name, opened(added, self._opened)
+        deltas = self._latest[1]
+        row = math.prod(parameter.dims[1:])
+        for delta in deltas:
+            if (delta.shape[0], math.prod(delta.shape[1:])) != (parameter.dims[0], row):
+                raise SourceError(
+                    f"what {delta.source.file} adds to parameter {name!r} has shape "
+                    f"{list(delta.shape)}, and the parameter {list(parameter.dims)}; it was made for another model."
+                )
+        end = parameter.dims[0] * row if last is None else last
+        step = max(1, CHUNK_BYTES // (row * np.dtype(np.float32).itemsize))
+        for begin in range(first // row, -(-end // row), step):
+            rows = range(begin, min(begin + step, -(-end // row)))
+            base = b"".join(file.read(source.key, dtypes.FLOAT32, [], rows.start * row, rows.stop * row))
+            values = merged(np.frombuffer(base, np.float32).reshape(len(rows), row), deltas, rows.start)
+            chosen = values.reshape(-1)[max(0, first - rows.start * row) : end - rows.start * row]
+            yield _rounded(chosen, dtype, source.key, overflow)
+
+
+def _rounded(values: npt.NDArray[Any], dtype: DType, key: str, overflow: list[str]) -> bytes:
+    """The values in that type; `key` is added to `overflow` where finite ones become infinite."""
+    with np.errstate(over="ignore"):
+        converted = values.astype(dtype.numpy)
+    if not overflow and np.isfinite(values[np.isinf(converted)]).any():
+        overflow.append(key)
+    return converted.tobytes()
 
 
 def _bytes(path: Path, offset: int, length: int) -> Iterator[bytes]:

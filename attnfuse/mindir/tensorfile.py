@@ -24,10 +24,10 @@ from safetensors import SafetensorError, safe_open
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.foreign import MAX_HEADER, what_lies_there
 
 #: Measured over 64 KiB to 8 MiB: what stays in a processor's cache from read to digest and write costs a third.
 CHUNK_BYTES = 2**19
-_MAX_HEADER = 100 * 2**20  # what the safetensors package itself accepts
 _METADATA = "__metadata__"
 
 
@@ -44,7 +44,7 @@ class TensorEntry:
 def read_header(path: Path) -> bytes:
     """The JSON header of a safetensors file as it lies; less of it, or anything, of a damaged one. Raises OSError."""
     with path.open("rb") as file:
-        return file.read(min(int.from_bytes(file.read(8), "little"), _MAX_HEADER))
+        return file.read(min(int.from_bytes(file.read(8), "little"), MAX_HEADER))
 
 
 def write_header(tensors: Iterable[tuple[str, DType, tuple[int, ...]]], **metadata: str) -> tuple[bytes, int]:
@@ -82,7 +82,12 @@ class TensorFile:
         }
 
     def _damaged(self, reason: object = "it ends too early") -> SourceError:
-        return SourceError(f"{self.path} is not a safetensors file or is truncated ({reason}); download it again.")
+        try:
+            found = what_lies_there(self.path)
+        except OSError:
+            found = ""
+        found = found or f"is not a safetensors file or is truncated ({reason}); download it again"
+        return SourceError(f"{self.path} {found}.")
 
     def entry(self, key: str) -> TensorEntry:
         """Where tensor `key` lies. Raises SourceError where it is absent."""

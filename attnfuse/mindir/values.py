@@ -7,7 +7,7 @@ weight), it is read here, and its digest is remembered: another weight of that n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.edits import EditedWeight, WeightEdits, edited_chunks, edited_weight
 from attnfuse.mindir.external import byte_size
+from attnfuse.mindir.low_rank import LowRank
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights, WeightLocation
 
@@ -27,8 +28,8 @@ class WeightValues:
     """Reads the weights of one graph, by their names, with or without the graph's.
 
     `files` are the variables files by location, `sources` where a checkpoint has a weight, by the name without the
-    graph's. Whoever asks for a weight that has no value, is too large or is of an unknown type gets None. A name may be
-    that of a weight made of one of the graph's (see `edits`).
+    graph's, `added` what is added to those. Whoever asks for a weight that has no value, is too large or is of an
+    unknown type gets None. A name may be that of a weight made of one of the graph's (see `edits`).
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class WeightValues:
         model: ModelProto,
         files: Mapping[str, Path] | None = None,
         sources: Mapping[str, WeightLocation] | None = None,
+        added: Mapping[str, Sequence[LowRank]] | None = None,
     ) -> None:
-        self._weights = StoredWeights(model, files, sources)
+        self._weights = StoredWeights(model, files, sources, added)
         self._asked: dict[str, str] = {}
 
     @property

@@ -13,14 +13,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from attnfuse.errors import OutputError, UsageError
 from attnfuse.ir.text import print_model
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
-from attnfuse.output import OutputPlace, OutputStage
+from attnfuse.output import OutputStage
 from attnfuse.reduction.parts import node_count
 from attnfuse.version import __version__
 
@@ -69,22 +67,6 @@ class Reduction:
             "seed": self.seed,
             "again": self.again,
         }
-
-
-def free_place(output: Path) -> OutputPlace:
-    """Where the files are to lie: a folder that is not there yet, or is empty.
-
-    Raises UsageError where something is there, OutputError where the system does not let it be looked for.
-    """
-    try:
-        path = output.resolve()
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise UsageError(f"the output {output} exists already; name another folder with -o, or remove it.")
-    except (OSError, RuntimeError) as error:
-        raise OutputError(
-            f"the output {output} cannot be written: {getattr(error, 'strerror', '') or error}."
-        ) from None
-    return OutputPlace(path, is_file=False)
 
 
 def write(reduction: Reduction, stage: OutputStage) -> None:

@@ -7,6 +7,7 @@ Neither holds an absolute path, a time, or anything else that differs between tw
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -215,7 +216,8 @@ class ManifestComponent(_Document):
 
     `sources` are the files it was read from, as `Manifest.inputs` names them. `policy` are the rules it was compiled
     with where they are not the manifest's: it stayed while others were compiled with other rules. `dtype` and
-    `dtype_from` as in `ComponentEntry`; `warnings` are about its source.
+    `dtype_from` as in `ComponentEntry`; `warnings` are about its source. `config` is the configuration that MindSpore
+    Lite is to be given with it, null for another runtime.
     """
 
     name: str
@@ -225,6 +227,7 @@ class ManifestComponent(_Document):
     warnings: tuple[str, ...] = ()
     graph: str
     variables: tuple[str, ...]
+    config: str | None = None
     inputs: tuple[ManifestInput, ...]
     outputs: tuple[TensorSpec, ...]
     fixed: tuple[FixedValue, ...] = ()
@@ -232,11 +235,69 @@ class ManifestComponent(_Document):
     policy: tuple[Rule, ...] | None = None
 
 
+class ManifestVae(_Document):
+    """The VAE's, each null where its configuration does not say.
+
+    Latents are divided by `scaling_factor`, and `shift_factor` added, before they are decoded; `scale_factor` is pixels
+    per latent, along either side.
+    """
+
+    scaling_factor: float | None = None
+    shift_factor: float | None = None
+    latent_channels: int | None = None
+    scale_factor: int | None = None
+
+
+class ManifestPipeline(_Document):
+    """What a loop over the components needs, and where they are from; each null where nobody knows.
+
+    `class_name` is the pipeline's, null for a single model. `source` is a hub id or `demo:NAME`, `revision` the commit
+    of a hub's repository. `height` and `width` are pixels, `frames` those of a video, `guidance_rows` the rows of the
+    denoiser for an image. `text_lengths` are the tokens of a text, by component; `timestep_dtype` is the type of the
+    timesteps. `files` are those of the output that the source has too, or that were made of its own.
+    """
+
+    class_name: str | None = None
+    source: str | None = None
+    revision: str | None = None
+    height: int | None = None
+    width: int | None = None
+    frames: int | None = None
+    guidance_rows: int | None = None
+    timestep_dtype: str | None = None
+    text_lengths: dict[str, int] = {}
+    vae: ManifestVae | None = None
+    files: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Where the components are from, for a sentence: `org/name at commit 1f2e`, `a folder of FluxPipeline`."""
+        if self.source is None:
+            return f"a folder of {self.class_name or 'a single model'}"
+        return self.source if self.revision is None else f"{self.source} at commit {self.revision}"
+
+    def told_of(self, components: Sequence[ManifestComponent]) -> ManifestPipeline:
+        """The same with what the components say: how long their texts are, and the type of their timesteps."""
+        fixed = (one for component in components for one in component.fixed if one.name == "timestep_dtype")
+        lengths = {
+            component.name: spec.shape[-1]
+            for component in components
+            for spec in component.inputs
+            if spec.name == "input_ids" and spec.shape
+        }
+        types = [str(one.value) for one in fixed]
+        return self.model_copy(update={"text_lengths": lengths, "timestep_dtype": types[0] if types else None})
+
+
+ONLY_GRAPHS = "graphs that were traced before"
+"""Where components are from that came without a pipeline."""
+
+
 class Manifest(_Document):
     """`attnfuse.manifest/2`: what was made from what. File names are relative to the source and to the output.
 
     Of several compiles into one folder, each of some components, `policy` is that of the last. `judged_by` as in
-    `Report`.
+    `Report`. `pipeline` is null where nothing but graphs was given.
     """
 
     schema_: Literal["attnfuse.manifest/2"] = Field(default=MANIFEST_SCHEMA, alias="schema")
@@ -245,6 +306,7 @@ class Manifest(_Document):
     soc: str
     judged_by: dict[str, str] = {}
     policy: tuple[Rule, ...]
+    pipeline: ManifestPipeline | None = None
     components: tuple[ManifestComponent, ...]
     inputs: dict[str, FileDigest]
     outputs: dict[str, FileDigest]

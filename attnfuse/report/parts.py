@@ -25,6 +25,7 @@ def _part_document(part: Part) -> dict[str, Any]:
         "class": part.class_name,
         "network": part.is_network,
         "problem": part.problem or None,
+        **({"aside": part.aside} if part.aside else {}),
         **({"contradictions": list(part.contradictions)} if part.contradictions else {}),
         "components": [
             {
@@ -48,7 +49,7 @@ def render_parts(parts: Iterable[Part]) -> str:
     for part in parts:
         title = f"{part.model} ({part.class_name})"
         if not part.is_network:
-            lines.append(f"{title}: nothing to compile")
+            lines.append(f"{title}: {part.aside or 'nothing to compile'}")
         elif part.problem:
             lines.append(f"{title}: cannot be traced: {part.problem}")
         else:

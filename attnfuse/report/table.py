@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
-from rich.console import Group, RenderableType
+from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from attnfuse.names import counted
+from attnfuse.report.figures import ComponentFigures
 from attnfuse.report.model import AT_COMPILE_TIME, ComponentEntry, Report, Totals, UnsupportedEntry
+from attnfuse.report.rows import reasons_of, some
+from attnfuse.report.units import BYTES, SECONDS, Units, both, ratio
 
-_SHOWN_IDS = 3
+_NONE: Mapping[str, ComponentFigures] = MappingProxyType({})
+_LEAST_OF_A_NAME = 12
+"""Columns of a terminal that the name of a component has to itself; a longer one may go on in the next line."""
+_UNBROKEN = ("bytes moved", "peak activations", "time at least", "kernels", "error")
+_ALWAYS = (("sites", "sites"), ("fused", "fused"), ("kept", "kept"), ("missed", "missed"))
+_IF_ANY = (("not attention", "not_attention"), ("casts", "casts"), ("padded heads", "padded_heads"))
+"""Heading and count of `Totals`."""
 
 
-def render(report: Report, *, operators: bool = False) -> RenderableType:
-    """The whole report as something rich can print; with `operators`, also what became of each that was legalised."""
-    table = Table(title=f"attention sites for {report.runtime} on {report.soc}", title_justify="left")
-    table.add_column("component")
-    for heading in ("sites", "fused", "kept", "missed", "not attention", "casts", "padded heads"):
-        table.add_column(heading, justify="right")
-    for component in report.components:
-        table.add_row(component.name, *_cells(component.totals))
-    if len(report.components) > 1:
-        table.add_section()
-        table.add_row("total", *_cells(report.totals))
+def render(report: Report, figures: Mapping[str, ComponentFigures] = _NONE, *, operators: bool = False) -> Group:
+    """The whole report as something rich can print, its tables within 80 columns.
+
+    With `figures`, by component, errors as well; with `operators`, also what became of each that was legalised.
+    """
     return Group(
         *([costs] if (costs := _costs(report)) else []),
-        table,
+        _sites(report, figures),
         *_types(report),
         *_not_estimated(report),
         *_reasons(report),
@@ -38,12 +43,38 @@ def render(report: Report, *, operators: bool = False) -> RenderableType:
     )
 
 
-def _cells(totals: Totals) -> list[str]:
-    return [
-        *(str(n) for n in (totals.sites, totals.fused, totals.kept, totals.missed, totals.not_attention)),
-        str(totals.casts),
-        str(totals.padded_heads),
-    ]
+def _table(title: str, *headings: str) -> Table:
+    """Names on the left, folded and never cut; figures on the right."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("component", overflow="fold", min_width=_LEAST_OF_A_NAME)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=heading in _UNBROKEN, overflow="fold")
+    return table
+
+
+def _sites(report: Report, figures: Mapping[str, ComponentFigures]) -> Table:
+    """What became of the sites of each component; counts that are nothing everywhere are left out."""
+    columns = [*_ALWAYS, *(column for column in _IF_ANY if getattr(report.totals, column[1]))]
+    has_kernels = any(component.cost.before is not None for component in report.components)
+    errors = {name: found.worst for name, found in figures.items() if found.worst is not None}
+    table = _table(
+        f"attention sites for {report.runtime} on {report.soc}",
+        *(["error"] if errors else []),
+        *(heading for heading, _ in columns),
+        *(["kernels"] if has_kernels else []),
+    )
+
+    def row(name: str, totals: Totals, error: str, kernels: str) -> None:
+        cells = [str(getattr(totals, column)) for _, column in columns]
+        table.add_row(name, *([error] if errors else []), *cells, *([kernels] if has_kernels else []))
+
+    for component in report.components:
+        error, cost = errors.get(component.name), component.cost
+        kernels = "" if not (cost.before and cost.after) else both(cost.before.kernels, cost.after.kernels)
+        row(component.name, component.totals, "" if error is None else f"{error.fused:.2e}", kernels)
+    if len(report.components) > 1:
+        row("total", report.totals, "", "")
+    return table
 
 
 def _costs(report: Report) -> Table | None:
@@ -52,35 +83,23 @@ def _costs(report: Report) -> Table | None:
     if not estimated:
         return None
     title = f"estimate for {report.soc}, source → result (docs/cost.md; not measured)"
-    table = Table(title=title, title_justify="left")
-    table.add_column("component")
-    for heading in ("bytes moved", "kernels", "peak activations", "time at least"):
-        table.add_column(heading, justify="right")
+    table = _table(title, "bytes moved", "peak activations", "time at least")
     for component in estimated:
         cost = component.cost
         assert cost.before is not None
         assert cost.after is not None
         table.add_row(
             component.name,
-            _change(cost.before.bytes_moved, cost.after.bytes_moved, _BYTES),
-            _change(cost.before.kernels, cost.after.kernels),
-            _change(cost.before.peak_bytes, cost.after.peak_bytes, _BYTES),
-            _change(cost.before.seconds, cost.after.seconds, _SECONDS),
+            _change(cost.before.bytes_moved, cost.after.bytes_moved, BYTES),
+            _change(cost.before.peak_bytes, cost.after.peak_bytes, BYTES),
+            _change(cost.before.seconds, cost.after.seconds, SECONDS),
         )
     return table
 
 
-_BYTES = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
-_SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
-
-
-def _change(before: float, after: float, units: Sequence[tuple[str, float]] = ()) -> str:
-    """Both in the unit that the first fills, and their ratio: `97.4 → 55.7 GiB (× 0.57)`."""
-    message = f"{before} → {after}"
-    if units:
-        unit, size = next((one for one in units if before >= one[1]), units[-1])
-        message = f"{before / size:.1f} → {after / size:.1f} {unit}"
-    return f"{message} (× {after / before:.2f})" if before else message
+def _change(before: float, after: float, units: Units) -> str:
+    """`97.1 → 35.9 GiB ×0.37`."""
+    return f"{both(before, after, units)} {ratio(before, after)}".rstrip()
 
 
 def _not_estimated(report: Report) -> list[Text]:
@@ -103,14 +122,10 @@ def _types(report: Report) -> list[Text]:
 
 def _reasons(report: Report) -> list[Text]:
     """One line for each code and reason, with how many sites it holds for and the first of them."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for component in report.components:
-        for site in component.sites:
-            if site.status in ("kept", "missed"):
-                groups.setdefault((site.status, site.code, site.reason), []).append(site.id)
-    lines = []
-    for (status, code, reason), ids in sorted(groups.items()):
-        lines.append(Text(f"{status} {len(ids)} ({code}): {reason}: {_some(ids)}"))
+    lines = [
+        Text(f"{found.status} {len(found.ids)} ({found.code}): {found.reason}: {found.places}")
+        for found in reasons_of(report)
+    ]
     warned = Counter(warning for c in report.components for site in c.sites for warning in site.warnings)
     return lines + [Text(f"warning: {w} ({counted(n, 'site')})", style="yellow") for w, n in sorted(warned.items())]
 
@@ -172,7 +187,7 @@ def _left(report: Report, what: str, entries_of: Callable[[ComponentEntry], Iter
     lines = []
     for reason, found in sorted(nodes.items(), key=lambda item: (sorted(item[1]), item[0])):
         several = sorted(found) if len(found) == 1 else [f"{op} {n}" for op, n in sorted(found.items())]
-        where = _some(list(dict.fromkeys(places[reason])))
+        where = some(list(dict.fromkeys(places[reason])))
         lines.append(Text(f"{what} {found.total()} ({', '.join(several)}): {reason}: {where}"))
     return lines
 
@@ -187,19 +202,5 @@ def _without_kernel(report: Report) -> list[Text]:
     lines = []
     for otherwise, found in sorted(groups.items()):
         what = f"no AI Core kernel on {report.soc} for {counted(found.total(), 'node')}"
-        lines.append(Text(f"{what}: {otherwise}: {_some(sorted(found))}"))
+        lines.append(Text(f"{what}: {otherwise}: {some(sorted(found))}"))
     return lines
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN_IDS]) + (", …" if len(names) > _SHOWN_IDS else "")
-
-
-def human_bytes(count: int) -> str:
-    """A number of bytes with a binary unit: `640.0 MiB`."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")

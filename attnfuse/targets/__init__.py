@@ -8,11 +8,9 @@ from attnfuse.targets.attention import FusedNodeFacts
 from attnfuse.targets.facts import Refusal, TensorFacts
 from attnfuse.targets.fused import head_padding, refusals
 from attnfuse.targets.limits import RUNTIMES, SOCS, NodeKind, Target
-from attnfuse.targets.lite_config import LITE_CONFIG
 from attnfuse.targets.operators import OPERATORS, Operator, accepts
 
 __all__ = [
-    "LITE_CONFIG",
     "OPERATORS",
     "RUNTIMES",
     "SOCS",

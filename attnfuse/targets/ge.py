@@ -155,7 +155,7 @@ def kernel_refusal(
     """Why the SoC has no AI Core kernel for these element types; None where it has one, or needs none.
 
     Types are in the order of the operator's kernels, all of a dynamic port's tensors being one; None stands for an
-    absent tensor or an unknown type, and goes with any. The code says what happens otherwise, with `lite.cfg`'s
+    absent tensor or an unknown type, and goes with any. The code says what happens otherwise, with the configuration's
     precision mode (must_keep_origin_dtype):
 
     kernel.cast      each tensor's type is listed, or rises to float32, and not together: the engine casts, unasked

@@ -1,7 +1,8 @@
 """Finds the safetensors files of one model folder and lists the tensors in them, reading headers only.
 
-The worker reads it to plan the stream of weights, the plan to learn how they are stored. Imports `contract` of this
-package, `attnfuse.documents`, `attnfuse.errors` and what of `attnfuse.mindir` is free of protobuf; no MindSpore.
+The worker reads it to plan the stream of weights, the plan to learn how they are stored. Imports `contract` and
+`in_its_place` of this package, `attnfuse.documents`, `attnfuse.errors` and what of `attnfuse.mindir` is free of
+protobuf; no MindSpore.
 """
 
 from __future__ import annotations
@@ -18,16 +19,13 @@ import numpy.typing as npt
 from attnfuse import documents
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
+from attnfuse.mindir.key_names import misfit
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.tracing.contract import Library
-
-_STEM: Mapping[Library, str] = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
+from attnfuse.tracing.in_its_place import OTHER_FORMATS, STEM, in_its_place
 
 FLOAT8_DTYPES = tuple(dtype.name for dtype in dtypes.FLOAT8)
 """Float types of eight bits, every value of which float16, bfloat16 and float32 hold exactly."""
-
-#: What other formats of weights end in.
-_OTHER_FORMATS = (".bin", ".ckpt", ".pt", ".pth", ".gguf", ".msgpack", ".h5", ".onnx", ".npz", ".pkl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def find_files(folder: Path, library: Library) -> tuple[Path, ...]:
 
     Raises SourceError where there are none, several variants, or missing shards.
     """
-    stem = _STEM[library]
+    stem = STEM[library]
     single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
     for path in (index, single) if library == "diffusers" else (single, index):
         if path.is_file():
@@ -70,26 +68,12 @@ def find_files(folder: Path, library: Library) -> tuple[Path, ...]:
     if variants:
         names = ", ".join(path.name for path in variants)
         raise SourceError(f"{folder} has several variants of its weights and no {stem}.safetensors: {names}.")
-    raise SourceError(f"{folder} has no {stem}.safetensors{_instead(folder, stem)}.")
-
-
-def _instead(folder: Path, stem: str) -> str:
-    """What lies in a folder in place of a model's weights, and what to do with it; empty where nothing does."""
-    names = sorted(path.name for path in folder.glob("*"))
-    partial = (".incomplete", ".part", ".aria2")
-    stored = [name for name in names if name.endswith(".safetensors")]
-    found = {
-        ": the download was not finished": [name for name in names if name.endswith(partial)],
-        f": shards, without their index {stem}.safetensors.index.json": [name for name in stored if "-of-" in name],
-        ": no file of the name that is read": [name for name in stored if "-of-" not in name],
-        " must first be converted to safetensors": [name for name in names if name.endswith(_OTHER_FORMATS)],
-    }
-    return "".join(f"; {', '.join(files)}{what}" for what, files in found.items() if files)
+    raise SourceError(f"{folder} has no {stem}.safetensors{in_its_place(folder, library)}.")
 
 
 def has_weights(folder: Path) -> bool:
     """Whether there is a file in a folder that holds weights, in whatever format."""
-    return any(path.suffix in (".safetensors", *_OTHER_FORMATS) for path in folder.glob("*"))
+    return any(path.suffix in (".safetensors", *OTHER_FORMATS) for path in folder.glob("*"))
 
 
 def is_gguf(path: Path) -> bool:
@@ -128,16 +112,19 @@ def stored_tensors(folder: Path, library: Library) -> Mapping[str, StoredTensor]
 
 
 def damage(folder: Path, library: Library) -> str:
-    """Why the files of a model's checkpoint cannot be read; nothing where they can, or there are none."""
+    """Why the files of a model's checkpoint cannot be read, or what they hold that is no model; nothing where they can,
+    and do, or there are none.
+    """
     try:
         files = find_files(folder, library)
     except SourceError:
         return ""
     try:
-        read_tensors(files)
+        tensors = read_tensors(files)
     except SourceError as error:
         return str(error).rstrip(".")
-    return ""
+    problem = misfit(tensors)
+    return f"{files[0]} {problem}" if problem else ""
 
 
 def read_values(tensor: StoredTensor) -> npt.NDArray[Any]:

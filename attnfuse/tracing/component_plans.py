@@ -28,8 +28,12 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
     entries = [entry for entry, _ in given]
     call = Call(spec.method, arguments(entries, fixed), _outputs(spec, context))
     warnings = [
-        assumption(context.pipeline.classes.get("scheduler")) for entry, _ in given if entry.dtype == "timestep"
+        assumption(context.pipeline.classes.get("scheduler"))
+        for entry, _ in given
+        if entry.dtype == "timestep" and context.shapes.timestep_dtype is None
     ]
+    if spec.doubt is not None:
+        warnings.append(spec.doubt(context))
     return ComponentPlan(
         name=name,
         model=context.model,
@@ -43,6 +47,7 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
+        sizes=context.sizes,
     )
 
 
@@ -88,6 +93,7 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         fixed=tuple(given_values(call.fixed)),
         dtype_from=context.dtype_from,
         warnings=doubts,
+        sizes=context.sizes,
     )
 
 
@@ -107,7 +113,7 @@ def _dtype(wanted: str, model_dtype: str, context: SpecContext) -> str:
     if wanted == FLOAT:
         return model_dtype
     if wanted == "timestep":
-        return timestep_dtype(context.pipeline.classes.get("scheduler"))
+        return context.shapes.timestep_dtype or timestep_dtype(context.pipeline.classes.get("scheduler"))
     return wanted
 
 

@@ -5,7 +5,7 @@ Imports nothing else of the project: both sides of the process border read it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -69,7 +69,8 @@ class ShapeOptions:
 
     `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` is the number of text tokens,
     `frames` those of a video, `guidance` whether a batch is doubled for classifier-free guidance (None: as the
-    pipeline does by default). `dynamic` names what is left open: "batch".
+    pipeline does by default). `dynamic` names what is left open: "batch". `sequence_lengths` are those of single
+    components, by name, which overrule `sequence_length`. `timestep_dtype` is the type of the scheduler's timesteps.
     """
 
     batch: int | None = None
@@ -79,6 +80,8 @@ class ShapeOptions:
     frames: int | None = None
     guidance: bool | None = None
     dynamic: Literal["batch"] | None = None
+    sequence_lengths: tuple[tuple[str, int], ...] = ()
+    timestep_dtype: Literal["float32", "int64"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,8 @@ class ComponentPlan:
     trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.dtype`). `fixed` tells
     what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
     the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
-    and `warnings`, what of the folder the user should look at: they are about the plan. Nor is
-    `way`, how it is to be traced.
+    and `warnings`, what of the folder the user should look at: they are about the plan. Nor are
+    `way`, how it is to be traced, and `sizes`, those of the pipeline by name ("height"), as far as its family is known.
     """
 
     name: str
@@ -136,6 +139,7 @@ class ComponentPlan:
     way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)
+    sizes: Unsaved[Mapping[str, int]] = field(default_factory=dict, compare=False)
 
     @property
     def open_inputs(self) -> tuple[TensorSpec, ...]:

@@ -71,7 +71,9 @@ def _timestep(context: SpecContext, entries: Sequence[Input], inputs: Sequence[T
     for entry, found in zip(entries, inputs, strict=True):
         if entry.dtype == "timestep":
             scheduler = context.pipeline.classes.get("scheduler")
-            if scheduler is None:
+            if context.shapes.timestep_dtype is not None:
+                whose = "asked for"
+            elif scheduler is None:
                 whose = "assumed: no scheduler is named"
             elif assumption(scheduler):
                 whose = f"assumed: scheduler class {scheduler} is not known"

@@ -26,7 +26,7 @@ class PipelineFolder:
 
     `class_name` is empty for a folder that holds a single model, whose attribute is then `SINGLE`: what it is called
     in a pipeline is for the table of specifications to say. `libraries` are as model_index.json names them, `options`
-    what else it says.
+    what else it says. `own_code` is the file of a pipeline that the folder brings itself, which is never run.
     """
 
     root: Path
@@ -35,6 +35,12 @@ class PipelineFolder:
     libraries: Mapping[str, str]
     options: Mapping[str, Any]
     folders: Mapping[str, Path]
+    own_code: str = ""
+
+    def own_code_of(self, model: str) -> str:
+        """The file of a part's class that the folder brings itself, from its root; nothing where it does not."""
+        files = (f"{model}/{self.libraries[model]}.py", f"{self.libraries[model]}.py")
+        return next((file for file in files if (self.root / file).is_file()), "")
 
     def named(self, model: str) -> PipelineFolder:
         """A single model's folder, with the model under the attribute it would have in a pipeline."""
@@ -78,15 +84,21 @@ def read_pipeline(folder: Path) -> PipelineFolder:
         parts = {
             name: entry
             for name, entry in entries.items()
-            if isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+            if not name.startswith("_")
+            and isinstance(entry, list)
+            and len(entry) == 2
+            and all(isinstance(part, str) for part in entry)
         }
+        named = entries.get("_class_name") or "without a name"
+        own = isinstance(named, list) and len(named) == 2 and all(isinstance(part, str) for part in named)
         return PipelineFolder(
             folder,
-            str(entries.get("_class_name") or "without a name"),
+            str(named[1] if own else named),
             {name: class_name for name, (_, class_name) in parts.items()},
             {name: library for name, (library, _) in parts.items()},
             {name: value for name, value in entries.items() if name not in parts},
             {name: folder / name for name in parts},
+            f"{named[0]}.py" if own else "",
         )
     if (folder / "config.json").is_file():
         config = read_json(folder / "config.json")

@@ -12,7 +12,8 @@ from attnfuse.tracing.contract import ComponentPlan, StoredWeight
 def weights_of(graph: Any, sources: Mapping[str, StoredWeight], plan: ComponentPlan) -> tuple[StoredWeight, ...]:
     """The weights of a GraphProto's parameters, in its order. Raises TraceError where one has none."""
     names = [parameter.name.partition(":")[2] for parameter in graph.parameter]  # without the graph's name
-    for name in names:
-        if name not in sources:
-            raise TraceError(f"component {plan.name}: parameter {name} has no weight in {plan.folder}.")
+    missing = [name for name in names if name not in sources]
+    if missing:
+        more = f" (nor have {len(missing) - 1} more of {len(names)})" if len(missing) > 1 else ""
+        raise TraceError(f"component {plan.name}: parameter {missing[0]} has no weight in {plan.folder}{more}.")
     return tuple(sources[name] for name in names)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attnfuse.errors import SourceError
+from attnfuse.errors import SourceError, UsageError
 from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
 from attnfuse.tracing.component_plans import given_library, plan_call, plan_given_call
 from attnfuse.tracing.config_check import check_config
@@ -20,7 +20,7 @@ from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.quantisation import quantisation_of
 from attnfuse.tracing.specs import SPECS, specs_of
 from attnfuse.tracing.specs.context import SpecContext
-from attnfuse.tracing.specs.record import ASIDE, PipelineFamily, Spec
+from attnfuse.tracing.specs.record import ASIDE, WEIGHTS_ONLY, PipelineFamily, Spec
 from attnfuse.tracing.stored_types import choose_dtype, stored_in
 
 #: Parts that hold no network, by the end of their class's name.
@@ -35,6 +35,8 @@ _NO_NETWORK = (
     "Watermarker",
 )
 
+_ASIDE = "a network, but no result passes through it unless more is loaded; compile it with --inputs"
+
 #: What the class of a network has in its name.
 _NETWORK_CLASS = re.compile(r"UNet|Transformer|Autoencoder|ControlNet|(Model|Encoder|Decoder)$")
 
@@ -46,6 +48,8 @@ class Part:
     `model` is its attribute, `components` the graphs' names. `plans` is empty where it holds no network
     (`is_network` false) or where `problem`, in words that follow "component NAME:", says why it cannot be traced.
     `contradictions` say what does not fit together in the pipeline, this part being one of it: whole sentences.
+    `misuse` is a sentence too: what the user asked of it that it cannot be traced for. `aside` says of a network why it
+    is none to compile.
     """
 
     model: str
@@ -55,6 +59,8 @@ class Part:
     is_network: bool = True
     problem: str = ""
     contradictions: tuple[str, ...] = ()
+    misuse: str = ""
+    aside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +71,14 @@ class Terms:
     the types of `FLOAT_DTYPES` that the SoC computes in, among which "auto" chooses. `with_weights` says that the
     folder is whole: a part without a file of weights has none then. With `strict_config` a configuration that its class
     does not take, or of a newer library, is no warning but a reason not to trace (`config_check`).
+    `exclude` names components, or parts with all of theirs, that are left alone.
     """
 
     exactly: bool = False
     floats: tuple[str, ...] = FLOAT_DTYPES
     with_weights: bool = True
     strict_config: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 WHOLE = Terms()
@@ -99,8 +107,13 @@ def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequen
         if problem:
             return Part(model, class_name, components, problem=problem)
         return Part(model, class_name, components, tuple(plan_given_call(call, context, doubts) for call in given))
-    if model in (ASIDE if family is None else family.aside) or class_name.endswith(_NO_NETWORK):
+    if class_name in WEIGHTS_ONLY or class_name.endswith(_NO_NETWORK):
         return Part(model, class_name, is_network=False)
+    if model in (ASIDE if family is None else family.aside):
+        return Part(model, class_name, is_network=False, aside=_ASIDE)
+    if file := pipeline.own_code_of(model):
+        problem = f"class {class_name} is of the folder's own code ({file}), which is never run"
+        return Part(model, class_name, (model,), problem=problem)
     specs = specs_for(model, pipeline, family)
     if not specs:
         if not specs_of(class_name) and _is_without_weights(model, class_name, pipeline.folders[model], terms):
@@ -115,6 +128,8 @@ def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequen
         if problem:
             return Part(model, class_name, components, problem=problem)
         plans = tuple(plan_call(spec, name, context, doubts) for spec, name in zip(specs, components, strict=True))
+    except UsageError as error:
+        return Part(model, class_name, components, misuse=str(error))
     except SourceError as error:  # a configuration that it needs, its own or another's, is damaged
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(model, class_name, components, problem=problem)

@@ -42,12 +42,13 @@ _ORDER = (
 class Planned:
     """The traces that can be made, and the components that were asked for and cannot, each with the reason.
 
-    `order` names all components of the pipeline, asked for or not.
+    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute.
     """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 def survey(
@@ -63,6 +64,17 @@ def survey(
     overrules the table. For any batch, a plan has its twins. Raises UsageError for a bad dtype or shape or for what is
     given to no part, SourceError for a folder that is not a pipeline or is damaged.
     """
+    parts = _surveyed(folder, dtype, shapes, given, terms)
+    for part in parts:
+        if part.misuse:
+            raise UsageError(part.misuse)
+    return parts
+
+
+def _surveyed(
+    folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall], terms: Terms
+) -> tuple[Part, ...]:
+    """`survey`, with what was asked of a part in vain not raised, but told of it."""
     if shapes.dynamic is None:
         return _survey(folder, dtype, shapes, given, terms)
     if shapes.batch is not None:
@@ -104,23 +116,134 @@ def _survey(
             parts = ", ".join(pipeline.classes)
             raise UsageError(f"{folder} has no part {call.part!r} that inputs are given for; it has {parts}.")
     family = _family(pipeline)
+    if family is None and pipeline.class_name:
+        return _survey_unknown(pipeline, dtype, shapes, given, terms)
     context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
         context = replace(context, sizes=family.sizes(context))
         if shapes.frames is not None and "frames" not in context.sizes:
             made = pipeline.class_name or next(iter(pipeline.classes.values()))
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
-    names = [name for name in _ORDER if name in pipeline.classes]
-    names += [name for name in pipeline.classes if name not in _ORDER]
     surveyed = tuple(
-        plan_part(replace(context, model=name), family, [call for call in given if call.part == name], terms)
-        for name in names
+        _plan_part(replace(context, model=name), family, [call for call in given if call.part == name], terms)
+        for name in _ordered(pipeline)
     )
     _check_components(surveyed, given)
+    _check_lengths(surveyed, shapes, given)
+    _check_timesteps(surveyed, shapes)
     found = () if family is None else contradictions(context, family)
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
     return tuple(_contradicted(part, pipeline, found) for part in surveyed)
+
+
+def _ordered(pipeline: PipelineFolder) -> list[str]:
+    """The parts, in the order in which they are planned."""
+    names = [name for name in _ORDER if name in pipeline.classes]
+    return names + [name for name in pipeline.classes if name not in _ORDER]
+
+
+def _survey_unknown(
+    pipeline: PipelineFolder, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall], terms: Terms
+) -> tuple[Part, ...]:
+    """`survey` of a pipeline whose class is not known: its models are taken to be called as they are elsewhere.
+
+    As in the first family that calls the first of its models so; what that has not, as in one of its own. Each says so.
+    """
+    names = _ordered(pipeline)
+    first = next((family for name in names if (family := _elsewhere(name, pipeline)) is not None), None)
+    surveyed = []
+    for name in names:
+        calls = [call for call in given if call.part == name]
+        family = first if specs_for(name, pipeline, first) else _elsewhere(name, pipeline)
+        surveyed.append(_plan_elsewhere(name, pipeline, family, dtype, shapes, calls, terms))
+    _check_components(surveyed, given)
+    _check_lengths(surveyed, shapes, given)
+    return tuple(surveyed)
+
+
+def _elsewhere(name: str, pipeline: PipelineFolder) -> PipelineFamily | None:
+    """The first family that has a part of that name and class."""
+    specs = (spec for spec in specs_of(pipeline.classes[name]) if name in spec.models)
+    return next((spec.families[0] for spec in specs), None)
+
+
+def _plan_elsewhere(
+    name: str,
+    pipeline: PipelineFolder,
+    family: PipelineFamily | None,
+    dtype: str,
+    shapes: ShapeOptions,
+    given: Sequence[GivenCall],
+    terms: Terms,
+) -> Part:
+    """A part as pipelines of that family call it, told with each of its plans."""
+    context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly, name)
+    if family is None or given or name in family.aside:
+        return _plan_part(context, family, given, terms)
+    try:
+        context = replace(context, sizes=family.sizes(context))
+    except SourceError as error:
+        problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
+        return Part(name, pipeline.classes[name], (name,), problem=problem)
+    part = _plan_part(context, family, given, terms)
+    whose = f"of the folder's own code ({pipeline.own_code}), which is never run" if pipeline.own_code else "not known"
+    assumed = (
+        f"pipeline class {pipeline.class_name} is {whose}: it is taken to call {name} as those of {family.name} do;"
+        " hold inputs, rows and types to what it hands over, or say them with --inputs"
+    )
+    return replace(part, plans=tuple(replace(plan, warnings=(assumed, *plan.warnings)) for plan in part.plans))
+
+
+def _plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
+    """`plan_part`, with the length of a text that the part has of its own."""
+    part = plan_part(context, family, given, terms)
+    named = {name: length for name, length in context.shapes.sequence_lengths if name in (part.model, *part.components)}
+    if not named or family is None or given or not part.is_network or part.problem:
+        return part
+    if len(set(named.values())) > 1:
+        raise UsageError(f"--sequence-length gives {part.model} two lengths ({_said(named)}); give one.")
+    length = next(iter(named.values()))
+    found = _at_length(context, family, terms, length)
+    # One that changes nothing is no length of this part, unless it is the one it has anyway.
+    if found.plans == part.plans and _at_length(context, family, terms, length - 1 or 2).plans == part.plans:
+        raise UsageError(f"--sequence-length {_said(named)}: {part.model} has no text of that length; drop it.")
+    return found
+
+
+def _at_length(context: SpecContext, family: PipelineFamily, terms: Terms, length: int) -> Part:
+    """A part at that length of a text, whatever others have."""
+    context = replace(context, shapes=replace(context.shapes, sequence_length=length))
+    return plan_part(replace(context, sizes=family.sizes(context)), family, (), terms)
+
+
+def _said(lengths: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={length}" for name, length in lengths.items())
+
+
+def _check_lengths(parts: Sequence[Part], shapes: ShapeOptions, given: Sequence[GivenCall]) -> None:
+    """Raise UsageError where a length is given to what the pipeline has not, or to a call with shapes of its own."""
+    known = [name for part in parts if part.is_network for name in dict.fromkeys((*part.components, part.model))]
+    for name, length in shapes.sequence_lengths:
+        if name not in known:
+            raise UsageError(
+                f"--sequence-length {name}={length}: there is no component {name!r}; {suggestion(name, known)}"
+            )
+        for call in given:
+            if name in (call.component, call.part):
+                raise UsageError(f"--sequence-length {name}={length}: --inputs gives all shapes of {name}; drop one.")
+
+
+def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:
+    """Raise UsageError where a type is asked for, and no part takes a timestep as the scheduler has it."""
+    if shapes.timestep_dtype is None or any(part.problem or part.misuse for part in parts):
+        return
+    fixed = [one.name for part in parts for plan in part.plans for one in plan.fixed]
+    if "timestep_dtype" not in fixed:
+        raise UsageError(
+            f"--timestep-dtype {shapes.timestep_dtype} is for components that take the scheduler's timesteps, and none"
+            " does here; drop it."
+        )
 
 
 def _contradicted(part: Part, pipeline: PipelineFolder, found: Sequence[Contradiction]) -> Part:
@@ -158,12 +281,12 @@ def plan_all(
     for a folder that is not a pipeline, is damaged, or holds parts that do not fit together (of what is asked for),
     TraceError where nothing can be traced.
     """
-    parts = [part for part in survey(folder, dtype, shapes, given, terms) if part.is_network]
+    parts = [part for part in _surveyed(folder, dtype, shapes, given, terms) if part.is_network]
     known = [name for part in parts for name in part.components]
-    for name in components:
-        if name not in known:
-            raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, known)}")
+    components = _chosen(folder, parts, components, terms.exclude)
     for part in parts:
+        if part.misuse and (not components or not set(components).isdisjoint(part.components)):
+            raise UsageError(part.misuse)
         if part.contradictions and any(not components or plan.name in components for plan in part.plans):
             raise SourceError(part.contradictions[0])
     plans = tuple(plan for part in parts for plan in part.plans if not components or plan.name in components)
@@ -179,7 +302,22 @@ def plan_all(
             name, problem = next(iter(failures.items()))
             raise TraceError(f"{folder}: component {name}: {problem}.")
         raise TraceError(f"{folder} has nothing to compile: it has no networks.")
-    return Planned(plans, failures, tuple(known))
+    return Planned(plans, failures, tuple(known), tuple(part.model for part in parts))
+
+
+def _chosen(folder: Path, parts: Sequence[Part], wanted: Sequence[str], unwanted: Sequence[str]) -> tuple[str, ...]:
+    """The components that are named, a part's name standing for all of its; none where neither list names any."""
+    whole = {part.model: part.components for part in parts}
+    named = {**{name: (name,) for names in whole.values() for name in names}, **whole}
+    for name in (*wanted, *unwanted):
+        if name not in named:
+            raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, named)}")
+    left = {component for name in unwanted for component in named[name]}
+    asked = [component for name in wanted or (whole if unwanted else ()) for component in named[name]]
+    chosen = tuple(dict.fromkeys(component for component in asked if component not in left))
+    if unwanted and not chosen:
+        raise UsageError(f"--exclude {' --exclude '.join(unwanted)} leaves nothing of {folder} to compile; drop one.")
+    return chosen
 
 
 def plan_pipeline(
@@ -207,7 +345,7 @@ def _check_entries(pipeline: PipelineFolder) -> None:
 def _family(pipeline: PipelineFolder) -> PipelineFamily | None:
     """The pipeline's; of a single model, the first its class is used in."""
     if pipeline.class_name:
-        return family_of(pipeline.class_name)
+        return None if pipeline.own_code else family_of(pipeline.class_name)
     (class_name,) = pipeline.classes.values()
     specs = specs_of(class_name)
     return specs[0].families[0] if specs else None
@@ -233,7 +371,8 @@ def _read_configs(pipeline: PipelineFolder, family: PipelineFamily | None) -> Co
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:
-    for name in ("batch", "height", "width", "sequence_length", "frames"):
-        value = getattr(shapes, name)
+    named = {name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames")}
+    named |= {f"sequence length of {name}": length for name, length in shapes.sequence_lengths}
+    for name, value in named.items():
         if value is not None and value < 1:
             raise UsageError(f"{name.replace('_', ' ')} {value} is not a positive number.")

@@ -69,5 +69,5 @@ def assumption(scheduler: str | None) -> str:
     why = "there is no scheduler beside it" if scheduler is None else f"scheduler class {scheduler} is not known"
     return (
         f"timestep is taken to be {ASSUMED}, which is assumed: {why}; where its timesteps are float32, say so with"
-        " --inputs"
+        " --timestep-dtype float32"
     )

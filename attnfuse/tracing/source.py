@@ -18,6 +18,7 @@ from attnfuse.tracing.demo import DEMO_VERSION, write_demo
 
 _DEMOS: Mapping[str, tuple[int, Callable[[Path], None]]] = {"stable-diffusion": (DEMO_VERSION, write_demo)}
 
+_KEPT_DEMO = re.compile(r"demo-(.+)-v[0-9]+")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 #: What a pipeline is made of. Repositories hold every checkpoint in several types and formats, and single-file ones
@@ -28,6 +29,11 @@ _HUB_FILES = [
     "*.txt",
     "*model.safetensors",
     "*model-*-of-*.safetensors",
+    # Tokenizers: sentencepiece's, and templates of conversations.
+    "*spiece.model",
+    "*sentencepiece.bpe.model",
+    "*tokenizer.model",
+    "*.jinja",
 ]
 _HUB_IGNORED = ["safety_checker/*", "*onnx*", "*openvino*", "*flax*"]
 
@@ -50,6 +56,20 @@ def resolve(source: str, *, weights: bool = True) -> Path:
     if _HUB_ID.fullmatch(source):
         return _download(source, _HUB_FILES if weights else _HUB_CONFIGS)
     raise SourceError(f"{source!r} does not exist, and is not a hub id of the form organisation/name.")
+
+
+def origin(folder: Path) -> tuple[str | None, str | None]:
+    """Where a folder that `resolve` gave came from, `organisation/name` or `demo:NAME`, and the commit of a hub's.
+
+    Told by where it lies: `models--organisation--name/snapshots/COMMIT` in a hub cache, and attnfuse's own cache.
+    """
+    found = folder.resolve()
+    repository, kept = found.parents[1] if len(found.parents) > 1 else found, _KEPT_DEMO.fullmatch(found.name)
+    if found.parent.name == "snapshots" and repository.name.startswith("models--"):
+        return repository.name.removeprefix("models--").replace("--", "/", 1), found.name
+    if kept is not None and found.parent == cache_folder().resolve():
+        return f"demo:{kept[1]}", None
+    return None, None
 
 
 def cache_folder() -> Path:

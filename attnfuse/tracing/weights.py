@@ -19,6 +19,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from attnfuse.errors import TraceError
+from attnfuse.mindir.key_names import common_prefix, wrapper_of
 from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor, read_values
 from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, StoredWeight
 from attnfuse.tracing.quantisation import REMEDY, unread_factor
@@ -62,9 +63,21 @@ def find_sources(
         else:
             spilled[name] = _to_numpy(value, dtype)
             sources[name] = StoredWeight(name, work / SPILL_FILE, name, dtype, shape)
+    if len(sources) < len(aliases):
+        _check_prefix(plan, records, [name for names in aliases.values() for name in names])
     if spilled:
         save_file(spilled, work / SPILL_FILE)
     return sources
+
+
+def _check_prefix(plan: ComponentPlan, records: Mapping[str, StoredTensor], names: Sequence[str]) -> None:
+    """Raise TraceError where every tensor has a prefix before the name of one of the model's parameters (`names`)."""
+    prefix = common_prefix(records, names)
+    if prefix:
+        raise TraceError(
+            f"component {plan.name}: every tensor of its checkpoint begins with {prefix!r}{wrapper_of(prefix)}, and the"
+            " model's parameters do not: save it without."
+        )
 
 
 def _map_names(plan: ComponentPlan, model: Any, state: dict[str, Any]) -> Mapping[str, Any]:

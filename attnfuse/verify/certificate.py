@@ -18,7 +18,7 @@ from attnfuse.errors import SourceError, VerificationError
 from attnfuse.mindir import external
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.output import FileDigest, digest, schema_of
-from attnfuse.verify.result import SCHEMA, ComparedFile
+from attnfuse.verify.result import SCHEMA, ComparedFile, fault_of
 
 
 def compared_files(
@@ -48,7 +48,7 @@ def _compared(name: str, path: Path, known: dict[tuple[int, int], FileDigest]) -
 
 
 class _Part(BaseModel):
-    """What is read of a certificate; figures are not judged again, so they are not looked at."""
+    """What files are held to; `fault_of` holds the figures to their tolerances."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -123,7 +123,8 @@ def _read(certificate: Path) -> _Certificate:
         text = documents.read_text(certificate)
         if (schema := schema_of(text.encode())) not in (None, SCHEMA):
             raise SourceError(f"{certificate} is no certificate of {SCHEMA}: it is {schema}; verify again.")
-        return _Certificate.model_validate(documents.parse(text, "JSON"))
+        document = documents.parse(text, "JSON")
+        found = _Certificate.model_validate(document)
     except OSError as error:
         raise SourceError(f"{certificate} cannot be read: {error.strerror or error}.") from None
     except ValidationError as error:
@@ -132,6 +133,10 @@ def _read(certificate: Path) -> _Certificate:
         raise SourceError(f"{certificate} is no certificate of {SCHEMA}: {where}: {first['msg']}.") from None
     except ValueError:
         raise SourceError(f"{certificate} is no JSON document; name a verification.json.") from None
+    for part, entry in zip(found.components, document["components"], strict=True):
+        if part.passed and (why := fault_of(entry)):
+            raise SourceError(f"{certificate} certifies nothing of {part.name}: {why}; verify again.")
+    return found
 
 
 def _sha256(path: Path) -> str:

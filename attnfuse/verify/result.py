@@ -7,12 +7,13 @@ package without pulling in protobuf.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import computed_field
 
-from attnfuse.serialisation import Number, Unsaved, to_json
+from attnfuse.serialisation import Number, Unsaved, from_json, to_json
 from attnfuse.version import __version__
 
 Level: TypeAlias = Literal["static", "sampled", "full"]
@@ -143,6 +144,21 @@ class ComponentVerification:
         """Plain values, ready for a JSON encoder."""
         return to_json(self)
 
+    @property
+    def doubt(self) -> str:
+        """What of its figures no verification that passed can have; nothing where there is no such thing."""
+        if self.findings:
+            return f"it has a finding: {self.findings[0]}"
+        named = [(f"output {figures.output}", figures) for figures in self.outputs]
+        named += [(f"site {site.module}", site.figures) for site in self.sites]
+        for name, figures in named:
+            if not figures.passed:
+                return f"the figures of {name} are not within their tolerance"
+            if not math.isfinite(figures.tolerance):
+                return f"{name} has no tolerance"
+        unknown = [site.module for site in self.sites if any(math.isnan(error) for error in site.drawn.values())]
+        return f"an error of site {unknown[0]} is no number" if unknown else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Verification:
@@ -174,3 +190,16 @@ class Verification:
             "components": [c.to_json() for c in self.components],
             "not_verified": list(NOT_VERIFIED),
         }
+
+
+def fault_of(certificate: Mapping[str, Any]) -> str:
+    """Why an entry of a certificate stands for no verification that passed, in words; nothing where it does.
+
+    Its figures are held to their own tolerances again: a certificate is a file that anybody can write to.
+    """
+    try:
+        found = from_json(ComponentVerification, certificate)
+    except ValueError as error:
+        return str(error)
+    missing = [key for key in found.to_json() if key not in certificate]
+    return f"it has no {missing[0]}" if missing else found.doubt

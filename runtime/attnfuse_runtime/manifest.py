@@ -12,7 +12,6 @@ from attnfuse_runtime.errors import FolderError
 
 MANIFEST: Final = "manifest.json"
 SCHEMA: Final = "attnfuse.manifest/2"
-LITE_CONFIG: Final = "lite.cfg"
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def read_manifest(folder: Path) -> Manifest:
             folder,
             document["runtime"],
             document["soc"],
-            {entry["name"]: _component(folder, entry, document["outputs"]) for entry in document["components"]},
+            {entry["name"]: _component(folder, entry) for entry in document["components"]},
         )
         sizes = {name: int(digest["bytes"]) for name, digest in document["outputs"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -104,7 +103,7 @@ def _document(folder: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _component(folder: Path, entry: Mapping[str, Any], outputs: Mapping[str, Any]) -> Component:
+def _component(folder: Path, entry: Mapping[str, Any]) -> Component:
     return Component(
         name=entry["name"],
         owner=entry["owner"],
@@ -113,7 +112,7 @@ def _component(folder: Path, entry: Mapping[str, Any], outputs: Mapping[str, Any
         inputs=tuple(map(_tensor, entry["inputs"])),
         outputs=tuple(map(_tensor, entry["outputs"])),
         fixed={one["name"]: one["value"] for one in entry["fixed"]},
-        config=folder / LITE_CONFIG if LITE_CONFIG in outputs else None,
+        config=None if entry["config"] is None else folder / entry["config"],
     )
 
 

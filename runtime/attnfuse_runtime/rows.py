@@ -13,8 +13,9 @@ from attnfuse_runtime.noise import Array
 def run_rows(component: BoundComponent, rows: Mapping[str, Array], **same: Array) -> dict[str, Array]:
     """The outputs for all rows, from as many runs as it takes.
 
-    `rows` are inputs by name with as many rows each; the last run is filled up with the last row. `same` are scalars
-    that all rows share: each is given in the shape that the graph has for it. Raises as the component does.
+    `rows` are inputs by name with as many rows each; the last run is filled up with the last row. `same` is what all
+    rows share: arrays as they are, and scalars each in the shape that the graph has for it. Raises as the component
+    does.
     """
     shapes = {one.name: one.shape for one in component.component.inputs}
     total = len(next(iter(rows.values())))
@@ -24,7 +25,9 @@ def run_rows(component: BoundComponent, rows: Mapping[str, Array], **same: Array
     for start in range(0, total, at_once):
         taken = np.minimum(np.arange(start, start + at_once), total - 1)
         shared = {
-            name: np.broadcast_to(value, [at_once if size == -1 else size for size in shapes.get(name, ())])
+            name: value
+            if value.ndim
+            else np.broadcast_to(value, [at_once if size == -1 else size for size in shapes.get(name, ())])
             for name, value in same.items()
         }
         parts.append(component(**{name: value[taken] for name, value in rows.items()}, **shared))

@@ -1,226 +1,249 @@
-"""From a prompt to a picture: the loops of Stable Diffusion 1, 2 and XL, as mindone's pipelines go.
+"""From a prompt to a picture: the loops of Stable Diffusion 1, 2, XL and 3 and of Flux, as mindone's pipelines go.
 
-What a folder of graphs lacks is read from the pipeline it was made of: `model_index.json`, the scheduler's and the
-VAE's configurations, the tokenizers. Latents are float32 between steps, whatever the graphs take; mindone keeps them
-in the model's type. The safety checker, if there is one, is not run.
+`model_index.json`, the scheduler's and the VAE's configurations and the tokenizers are read where the graphs are, or in
+the folder of the pipeline that they were made of. Latents are float32 between steps, whatever the graphs take; mindone
+keeps them in the model's type. The safety checker, if there is one, is not run.
 """
 
 from __future__ import annotations
 
+import math
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from attnfuse_runtime import noise, schedulers
+from attnfuse_runtime import noise, prompts, schedulers
 from attnfuse_runtime.backends import Backend, Devices
-from attnfuse_runtime.errors import InputError, PipelineError
+from attnfuse_runtime.errors import FolderError, InputError, PipelineError
+from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Setup, Text, TextEncoder
 from attnfuse_runtime.files import read_json
 from attnfuse_runtime.noise import Array, Generators
+from attnfuse_runtime.pictures import Pictures, pictures
 from attnfuse_runtime.pipeline import Pipeline
+from attnfuse_runtime.prompts import Prompt
 from attnfuse_runtime.rows import run_rows
 from attnfuse_runtime.tokenizer import Tokenizer
+from attnfuse_runtime.watching import Clock, Progress
 
 Callback = Callable[[int, float, Array], None]
 """Called after each step with its number, its timestep and the latents."""
 
-_GUIDANCE: Mapping[str, float] = {"StableDiffusionPipeline": 7.5, "StableDiffusionXLPipeline": 5.0}
-"""The pipelines there is a loop for, and how strongly each is guided where nothing else is asked for."""
-
-_ENCODERS = (("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2"))
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """What came of prompts: pictures, and the latents they were decoded from.
-
-    `cut` is what no text encoder saw of each prompt; `milliseconds` what each stage took, all its runs together.
-    """
-
-    images: list[Image.Image]
-    latents: Array
-    cut: tuple[str, ...]
-    milliseconds: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class _Text:
-    """What a denoiser is told of texts: `states` [texts, tokens, width], and for XL `pooled` [texts, width]."""
-
-    states: Array
-    pooled: Array | None
-    cut: tuple[str, ...]
-
-
-@dataclass
-class _Clock:
-    milliseconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        yield
-        self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + 1000 * (time.perf_counter() - begun)
+_DECODER = "vae_decoder"
 
 
 class TextToImage:
     """The loop over a folder's graphs."""
 
-    def __init__(self, pipeline: Pipeline, source: Path) -> None:
-        """`source` is the folder of the pipeline that the graphs were made of.
+    def __init__(self, pipeline: Pipeline, source: Path | None = None) -> None:
+        """`source` is the folder of the pipeline that the graphs were made of; None where their own holds all of it.
 
-        Raises PipelineError where there is no loop for it or a graph is missing, FolderError where a file is,
-        SchedulerError where its scheduler is not supported.
+        Raises PipelineError where there is no loop for it, a graph is missing or graphs do not go together, FolderError
+        where a file is missing, SchedulerError where its scheduler is not supported.
         """
         self.pipeline = pipeline
+        source = _own(pipeline) if source is None else source
         index = read_json(source / "model_index.json")
-        kind = index.get("_class_name")
-        if not isinstance(kind, str) or kind not in _GUIDANCE:
-            raise PipelineError(
-                f"there is no loop for {kind}, but for {' and '.join(sorted(_GUIDANCE))}; call the components of "
-                "attnfuse_runtime.Pipeline one by one."
-            )
-        self._guidance = _GUIDANCE[kind]
-        self._zeros = bool(index.get("force_zeros_for_empty_prompt", kind == "StableDiffusionXLPipeline"))
-        self._encoders = [
-            (encoder, Tokenizer.from_folder(source / folder))
-            for encoder, folder in _ENCODERS
-            if index.get(encoder, [None])[0] is not None
-        ]
-        needed = ("unet", "vae_decoder", *(name for name, _ in self._encoders))
-        missing = [name for name in needed if name not in pipeline.names]
+        kind = _kind(index)
+        encoders = [name for name in kind.ENCODERS if _has(index, name)]
+        missing = [name for name in (kind.DENOISER, _DECODER, *encoders) if name not in pipeline.names]
         if missing:
             raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
         self.scheduler = schedulers.from_config(read_json(source / "scheduler" / "scheduler_config.json"))
         self._vae = read_json(source / "vae" / "config.json")
+        tokenizers = {
+            name: Tokenizer.from_folder(source / name.replace("text_encoder", "tokenizer")) for name in encoders
+        }
+        made = {name: TextEncoder(pipeline, name, tokenizer) for name, tokenizer in tokenizers.items()}
+        self._family: Family = kind(Setup(pipeline, index, self.scheduler, self._vae, made))
 
     @classmethod
     def from_folder(
         cls,
         folder: str | os.PathLike[str],
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | None = None,
         backend: str | Backend = "lite",
         devices: Devices = None,
     ) -> TextToImage:
-        """The loop over a folder that attnfuse wrote of the pipeline in `source`. Raises as `Pipeline` and this do."""
-        return cls(Pipeline.from_folder(folder, backend, devices), Path(source))
+        """The loop over a folder that attnfuse wrote, of the pipeline in `source` where that is told.
+
+        Raises as `Pipeline` and this do.
+        """
+        pipeline = Pipeline.from_folder(folder, backend, devices)
+        return cls(pipeline, None if source is None else Path(source))
 
     def __call__(
         self,
         prompts: str | Sequence[str],
         negative_prompts: str | Sequence[str] | None = None,
         *,
-        steps: int = 50,
+        steps: int | None = None,
         guidance_scale: float | None = None,
+        true_cfg_scale: float | None = None,
+        height: int | None = None,
+        width: int | None = None,
         seed: int | None = None,
         generator: Generators = None,
         latents: Array | None = None,
         eta: float = 0.0,
+        weighted: bool = False,
         callback: Callback | None = None,
+        progress: bool | None = None,
+        **fixed: Any,
     ) -> Pictures:
         """A picture of each prompt.
 
-        `guidance_scale` is how strongly a picture follows its prompt (default: the pipeline's own); at 1 or below there
-        is no guidance, and negative prompts go unread, as in mindone. Noise is drawn with `seed` or `generator`;
-        `latents` take the place of the first. Raises InputError for arguments that do not fit, SchedulerError as the
-        scheduler does.
+        `steps` and `guidance_scale`, which is how strongly a picture follows its prompt, are the pipeline's own where
+        nothing is said. At a scale of 1 or below there is no guidance, and negative prompts go unread, as in mindone.
+        Flux has guidance as an input, and is guided away from negative prompts with `true_cfg_scale`.
+
+        `height` and `width` are pixels, and needed where the graphs take any. Noise is drawn with `seed` or
+        `generator`; `latents` take the place of the first. With `weighted` prompts have marks as `prompts.weighted`
+        tells. `progress` shows a bar, or none; left out, it is shown on a terminal. `fixed` is for what graphs have
+        fixed (`Component.fixed`), such as `clip_skip`: the value that they have, as any other is refused.
+
+        Raises InputError for arguments that do not fit, SchedulerError as the scheduler does.
         """
-        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        family, clock = self._family, Clock()
+        texts = _prompts([prompts] if isinstance(prompts, str) else prompts, weighted=weighted)
+        if not texts:
+            raise InputError("no prompt was given; give one.")
+        against = _negative(negative_prompts, len(texts), weighted=weighted)
+        for name, scale in (("guidance_scale", guidance_scale), ("true_cfg_scale", true_cfg_scale)):
+            if scale is not None and not math.isfinite(scale):
+                raise InputError(f"{name} is {scale}; give a number.")
+        away = family.guidance(guidance_scale, true_cfg_scale, against is not None)
         if seed is not None and generator is not None:
             raise InputError("a seed and a generator were given; give one of them.")
-        generator = noise.generator(seed) if seed is not None else generator
-        scale = self._guidance if guidance_scale is None else guidance_scale
-        clock = _Clock()
-        text = self._encoded(texts, clock)
-        against = self._negative(negative_prompts, text, clock) if scale > 1 else None
+        self._refuse_other_than(fixed)
+        canvas = self._canvas(len(texts), height, width)
+        sides = self._sides(texts, against, clock, guided=away is not None)
         # Before noise is drawn: its size depends on the steps.
-        self.scheduler.set_timesteps(steps)
-        latents = self._first(len(texts), generator, latents)
-        conditions = self._conditions(text, against)
+        family.begin(family.STEPS if steps is None else steps, canvas)
+        generator = noise.generator(seed) if seed is not None else generator
+        latents = self._first(canvas, generator, latents)
+        conditions = family.conditions(sides, canvas, guidance_scale)
+        shown = Progress(len(self.scheduler.timesteps), progress)
         for number, timestep in enumerate(self.scheduler.timesteps):
-            with clock("unet"):
-                output = self._denoised(latents, timestep, conditions, scale if against is not None else None)
+            with clock(family.DENOISER):
+                output = self._denoised(latents, timestep, conditions, away)
             with clock("scheduler"):
                 latents = self.scheduler.step(output, timestep, latents, generator=generator, eta=eta)
+            shown.step(number + 1)
             if callback is not None:
                 callback(number, float(timestep), latents)
-        with clock("vae_decoder"):
-            images = _pictures(self._decoded(latents))
-        return Pictures(images, latents, text.cut, clock.milliseconds)
+        with clock(_DECODER):
+            unpacked = family.unscaled(family.unpacked(latents, canvas))
+            images = pictures(run_rows(self.pipeline[_DECODER], {"latents": unpacked})["image"])
+        return Pictures(images, latents, sides[-1].cut, clock.milliseconds)
 
-    def _encoded(self, texts: Sequence[str], clock: _Clock) -> _Text:
-        """What the text encoders make of texts, side by side."""
-        states, pooled, cut = [], None, tuple("" for _ in texts)
-        for name, tokenizer in self._encoders:
-            encoder = self.pipeline[name]
-            length = encoder.component.inputs[0].shape[-1]
-            with clock("tokenizer"):
-                tokens = tokenizer(texts, max(length, 0))
-            with clock(name):
-                found = run_rows(encoder, {"input_ids": tokens.ids})
-            states.append(next(found[one] for one in ("penultimate_hidden_state", "last_hidden_state") if one in found))
-            pooled = found.get("text_embeds", pooled)
-            cut = max(cut, tokens.cut, key=lambda one: sum(map(len, one)))
-        return _Text(np.concatenate(states, axis=-1), pooled, cut)
+    def _refuse_other_than(self, settings: Mapping[str, Any]) -> None:
+        """Raise InputError for a setting that no graph has, or that one has fixed to another value."""
+        components = self.pipeline.manifest.components.values()
+        for name, value in settings.items():
+            having = [one for one in components if name in one.fixed]
+            if not having:
+                raise InputError(f"there is no argument {name}, and no graph has fixed it; leave it out.")
+            for one in having:
+                if one.fixed[name] != value:
+                    raise InputError(
+                        f"{name} is {value!r}, and the graph {one.name} has it fixed to {one.fixed[name]!r}; leave it "
+                        "out, or compile for another."
+                    )
 
-    def _negative(self, given: str | Sequence[str] | None, text: _Text, clock: _Clock) -> _Text:
-        """What the picture is guided away from: XL takes zeros where nothing was said."""
-        count = len(text.states)
-        if given is None and self._zeros:
-            return _Text(np.zeros_like(text.states), None if text.pooled is None else np.zeros_like(text.pooled), ())
-        texts = [given or ""] * count if given is None or isinstance(given, str) else list(given)
-        if len(texts) != count:
-            raise InputError(f"{len(texts)} negative prompts were given for {count} prompts; give one for each.")
-        return self._encoded(texts, clock)
+    def _canvas(self, count: int, height: int | None, width: int | None) -> Canvas:
+        """The size of pictures and of their latents. Raises InputError where the graphs do not take it."""
+        decoder = self.pipeline.manifest.components[_DECODER]
+        taken, made = decoder.inputs[0].shape, decoder.outputs[0].shape
+        scale = 2 ** (len(self._vae.get("block_out_channels", range(4))) - 1)
+        latents, pixels = [], []
+        for name, asked, latent, pixel in zip(("height", "width"), (height, width), taken[2:], made[2:]):
+            size = asked if latent < 1 else (pixel if pixel > 0 else latent * scale)
+            if size is None:
+                raise InputError(f"the graphs take pictures of any {name}; give one.")
+            if asked not in (None, size):
+                raise InputError(f"the {name} is {asked}, and the graphs are for {size}; compile for another.")
+            step = scale * self._family.multiple()
+            if latent < 1 and (size < 1 or size % step):
+                raise InputError(f"the {name} is {size}; give a multiple of {step}.")
+            latents.append(latent if latent > 0 else size // scale)
+            pixels.append(size)
+        return Canvas((count, taken[1], *latents), (pixels[0], pixels[1]))
 
-    def _first(self, count: int, generator: Generators, latents: Array | None) -> Array:
+    def _sides(
+        self, texts: Sequence[Prompt], against: Sequence[Prompt] | None, clock: Clock, *, guided: bool
+    ) -> list[Text]:
+        """What the denoiser is told; with guidance, first what is guided away from."""
+        family = self._family
+        chunks = family.chunks([*texts, *(against or () if guided else ())])
+        text = family.text(texts, chunks, clock)
+        if not guided:
+            return [text]
+        away = family.negative(text) if against is None else None
+        if away is None:
+            away = family.text([Prompt("")] * len(texts) if against is None else against, chunks, clock)
+        return [away, text]
+
+    def _first(self, canvas: Canvas, generator: Generators, latents: Array | None) -> Array:
         """The first latents, float32, of noise rounded to the type that the denoiser takes texts in, as in mindone."""
-        inputs = {one.name: one for one in self.pipeline["unet"].component.inputs}
-        shape = (count, *inputs["sample"].shape[1:])
+        shape = self._family.packed_shape(canvas)
         if latents is None:
-            latents = noise.randn(shape, generator, inputs["encoder_hidden_states"].dtype)
+            latents = self._family.packed(noise.randn(canvas.latents, generator, self._family.texts.dtype))
         if latents.shape != shape:
             raise InputError(f"the latents are {list(latents.shape)}, and the graph takes {list(shape)}; give those.")
         return np.asarray(latents.astype(np.float32) * np.float32(self.scheduler.init_noise_sigma))
 
-    def _conditions(self, text: _Text, against: _Text | None) -> dict[str, Array]:
-        """What the denoiser takes beside latents and timestep; with guidance, first what is guided away from."""
-        sides = [text] if against is None else [against, text]
-        found = {"encoder_hidden_states": np.concatenate([one.states for one in sides])}
-        pooled = [one.pooled for one in sides if one.pooled is not None]
-        if "text_embeds" in {one.name for one in self.pipeline["unet"].component.inputs} and pooled:
-            size = self.pipeline["vae_decoder"].component.outputs[0].shape[2:]
-            found["text_embeds"] = np.concatenate(pooled)
-            # Original size, where the picture was cut out of it, and the size it is to have.
-            found["time_ids"] = np.tile(np.asarray([*size, 0, 0, *size], np.float32), (len(found["text_embeds"]), 1))
-        return found
-
-    def _denoised(self, latents: Array, timestep: Any, conditions: dict[str, Array], scale: float | None) -> Array:
+    def _denoised(self, latents: Array, timestep: Any, conditions: Conditions, scale: float | None) -> Array:
         """The model's output for the latents, guided where there is a scale."""
+        family = self._family
         sample = self.scheduler.scale_model_input(latents, timestep)
-        rows = {"sample": sample if scale is None else np.concatenate([sample, sample]), **conditions}
-        output = run_rows(self.pipeline["unet"], rows, timestep=np.asarray(timestep))["sample"].astype(np.float32)
+        rows = {family.SAMPLE: sample if scale is None else np.concatenate([sample, sample]), **conditions.rows}
+        same = {"timestep": family.time(timestep), **conditions.same}
+        output = run_rows(self.pipeline[family.DENOISER], rows, **same)["sample"].astype(np.float32)
         if scale is None:
             return output
         away, towards = np.split(output, 2)
         return np.asarray(away + np.float32(scale) * (towards - away))
 
-    def _decoded(self, latents: Array) -> Array:
-        mean, deviation = self._vae.get("latents_mean"), self._vae.get("latents_std")
-        latents = latents / np.float32(self._vae.get("scaling_factor", 0.18215))
-        if mean is not None and deviation is not None:
-            deviation, mean = (np.asarray(one, np.float32).reshape(1, -1, 1, 1) for one in (deviation, mean))
-            latents = latents * deviation + mean
-        return run_rows(self.pipeline["vae_decoder"], {"latents": latents})["image"]
+
+def _kind(index: Mapping[str, Any]) -> type[Family]:
+    name = index.get("_class_name")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise PipelineError(
+            f"there is no loop for {name}, but for {', '.join(sorted(FAMILIES))}; call the components of "
+            "attnfuse_runtime.Pipeline one by one."
+        )
+    return FAMILIES[name]
 
 
-def _pictures(images: Array) -> list[Image.Image]:
-    """Pictures of arrays [pictures, 3, height, width] from −1 to 1."""
-    levels = np.clip(images.astype(np.float32) * 0.5 + 0.5, 0, 1).transpose(0, 2, 3, 1)
-    return [Image.fromarray(one) for one in (levels * 255).round().astype(np.uint8)]
+def _has(index: Mapping[str, Any], name: str) -> bool:
+    """Whether a pipeline has this part: a pair of a library and a class, of nothing where it does without."""
+    part = index.get(name)
+    return isinstance(part, list) and bool(part) and part[0] is not None
+
+
+def _own(pipeline: Pipeline) -> Path:
+    """The folder of the graphs, for one that holds the pipeline's configuration."""
+    folder = pipeline.manifest.folder
+    if not (folder / "model_index.json").is_file():
+        raise FolderError(
+            f"{folder} has graphs and no pipeline: it lacks model_index.json; give the folder of the pipeline that was "
+            "compiled as `source`."
+        )
+    return folder
+
+
+def _prompts(texts: Sequence[str], *, weighted: bool) -> list[Prompt]:
+    return [prompts.weighted(text) if weighted else Prompt(text) for text in texts]
+
+
+def _negative(given: str | Sequence[str] | None, count: int, *, weighted: bool) -> list[Prompt] | None:
+    """One for each prompt, None where nothing was said."""
+    if given is None:
+        return None
+    texts = [given] * count if isinstance(given, str) else given
+    if len(texts) != count:
+        raise InputError(f"{len(texts)} negative prompts were given for {count} prompts; give one for each.")
+    return _prompts(texts, weighted=weighted)

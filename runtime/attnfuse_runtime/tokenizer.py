@@ -23,12 +23,13 @@ _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 class Tokens:
     """Texts as numbers.
 
-    `ids` and `mask` (1 for a token, 0 for padding) are int64 [texts, length]; `cut` is what was left out of each text,
-    "" where it is whole.
+    `ids` and `mask` (1 for a token, 0 for padding) are int64 [texts, chunks × length], `weights` float32 of that shape;
+    `cut` is what was left out of each text, "" where it is whole.
     """
 
     ids: Array
     mask: Array
+    weights: Array
     cut: tuple[str, ...]
 
 
@@ -38,7 +39,8 @@ class Tokenizer:
     def __init__(self, made: tokenizers.Tokenizer, pad: str, length: int) -> None:
         """`pad` is the token that fills a text up, `length` what a text is filled up or cut off to."""
         self._made = made
-        self._pad = pad
+        self._pad = made.token_to_id(pad)
+        self._before, self._after = _ends(made)
         self.length = length
 
     @classmethod
@@ -56,23 +58,59 @@ class Tokenizer:
             raise FolderError(f"{folder} says neither which token pads a text nor how long one is; copy it again.")
         return cls(made, pad, length)
 
-    def __call__(self, texts: Sequence[str], length: int = 0) -> Tokens:
-        """The texts at this length in tokens, with those that begin and end a text; 0 is the tokenizer's own."""
+    def chunks(self, texts: Sequence[str], length: int = 0) -> int:
+        """How many chunks of this length the longest of the texts takes, at least one."""
+        room = self._room(length)
+        return max([1, *(-(-len(one.ids) // room) for one in self._encoded(texts))])
+
+    def __call__(
+        self,
+        texts: Sequence[str],
+        length: int = 0,
+        *,
+        chunks: int = 1,
+        weights: Sequence[Array | None] | None = None,
+    ) -> Tokens:
+        """The texts in chunks of this length in tokens, 0 for the tokenizer's own.
+
+        Each chunk has the tokens that begin and end a text, and is filled up; the last are of an empty text where
+        others of the texts are longer. `weights` has the weight of each character of a text: a token has that of its
+        last, and what is no part of a text has 1.
+        """
         length = length or self.length
-        whole = self._made.encode_batch(list(texts))
-        rows, cut = [], []
-        for text, found in zip(texts, whole):
-            over = len(found.ids) > length
-            last = found.offsets[length - 1][0] if over else len(text)
-            rows.append([*found.ids[: length - 1], found.ids[-1]] if over else found.ids)
-            cut.append(text[last:] if over else "")
-        pad = self._made.token_to_id(self._pad)
-        ids = np.full((len(rows), length), pad, np.int64)
-        mask = np.zeros_like(ids)
-        for row, found in enumerate(rows):
-            ids[row, : len(found)] = found
-            mask[row, : len(found)] = 1
-        return Tokens(ids, mask, tuple(cut))
+        room = self._room(length)
+        shape = (len(texts), chunks, length)
+        ids, mask, told = np.full(shape, self._pad, np.int64), np.zeros(shape, np.int64), np.ones(shape, np.float32)
+        cut = []
+        for row, (text, found) in enumerate(zip(texts, self._encoded(texts))):
+            own = None if weights is None else weights[row]
+            for chunk in range(chunks):
+                part = slice(chunk * room, (chunk + 1) * room)
+                numbers = [*self._before, *found.ids[part], *self._after]
+                ids[row, chunk, : len(numbers)] = numbers
+                mask[row, chunk, : len(numbers)] = 1
+                if own is not None:
+                    of = [own[end - 1] if end > start else 1.0 for start, end in found.offsets[part]]
+                    told[row, chunk, len(self._before) : len(self._before) + len(of)] = of
+            over = len(found.ids) > room * chunks
+            cut.append(text[found.offsets[room * chunks][0] :] if over else "")
+        flat = (len(texts), chunks * length)
+        return Tokens(ids.reshape(flat), mask.reshape(flat), told.reshape(flat), tuple(cut))
+
+    def _room(self, length: int) -> int:
+        """The tokens of a text in a chunk of this length."""
+        return (length or self.length) - len(self._before) - len(self._after)
+
+    def _encoded(self, texts: Sequence[str]) -> list[Any]:
+        found: list[Any] = self._made.encode_batch(list(texts), add_special_tokens=False)
+        return found
+
+
+def _ends(made: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
+    """The tokens that begin and end every text."""
+    bare, whole = (made.encode("a", add_special_tokens=one).ids for one in (False, True))
+    begun = next((at for at in range(len(whole)) if whole[at : at + len(bare)] == bare), 0)
+    return whole[:begun], whole[begun + len(bare) :]
 
 
 def _made(folder: Path, names: dict[str, Any]) -> tokenizers.Tokenizer:

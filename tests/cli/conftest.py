@@ -16,11 +16,12 @@ from attnfuse.tracing.demo import write_json
 from attnfuse.verify import ComponentVerification, certificate
 from attnfuse.verify.result import ComparedFile
 from tests.support.checkpoints import SD21_UNET, SMALL_VAE
+from tests.support.painter import painted, painted_once
 from tests.support.toy_pass import ToyPass
 from tests.support.tracer import Tracer, stand_in, write_weights
 from tests.support.traces import demo_folder, traced_demo
 
-__all__ = ["Answer", "Command", "command", "demo_folder", "traced_demo", "tree"]
+__all__ = ["Answer", "Command", "command", "demo_folder", "painted", "painted_once", "traced_demo", "tree"]
 
 
 @dataclass(frozen=True)

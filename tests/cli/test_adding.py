@@ -64,7 +64,7 @@ def test_a_component_compiled_again_takes_its_own_place(compiled: Run, source: P
     after = tree(tmp_path / "out")
     assert before.keys() == after.keys()
     changed = [name for name in before if before[name] != after[name]]
-    assert changed == ["manifest.json", "report.json", "unet_variables/data_0"]
+    assert changed == ["manifest.json", "report.html", "report.json", "unet_variables/data_0"]
     weights = "unet/diffusion_pytorch_model.safetensors"
     assert manifest(tmp_path / "out").inputs[weights].sha256 == digest(source / weights).sha256
     compiled("unet", options=("--dtype", "float32", "--check"))
@@ -82,9 +82,14 @@ def test_a_compile_of_all_is_all(compiled: Run, source: Path, tmp_path: Path) ->
     write_json(source / "model_index.json", index)
     compiled()
     assert set(tree(tmp_path / "out")) == {
-        "lite.cfg",
+        "README.md",
+        "configs/unet.cfg",
+        "convert.sh",
         "manifest.json",
+        "model_index.json",
+        "report.html",
         "report.json",
+        "unet/config.json",
         "unet_graph.mindir",
         "unet_variables/data_0",
     }

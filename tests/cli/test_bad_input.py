@@ -102,6 +102,12 @@ BAD: dict[str, tuple[Maker, int, str]] = {
     "truncated file": (source(WHOLE[: len(WHOLE) // 2]), 3, r"model\.mindir is not a MindIR file, or is truncated"),
     "jpeg named .mindir": (source(JPEG), 3, r"model\.mindir is not a MindIR file"),
     "jpeg": (source(JPEG, "photo.jpg"), 3, r"photo\.jpg is not a MindIR file"),
+    "Git LFS pointer": (
+        source(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 77\n", "unet.mindir"),
+        3,
+        r"unet\.mindir is a Git LFS pointer to a file of 77 bytes",
+    ),
+    "file of PyTorch": (source(b"PK\x03\x04", "model.ckpt"), 3, r"model\.ckpt is a file of PyTorch's.*convert it"),
     "encrypted": (source(b"\xd8\x5e\x3a\x7f" + bytes(64)), 3, r"model\.mindir is encrypted"),
     "mind_ir_version 4": (graph(lambda m: setattr(m, "mind_ir_version", 4)), 3, r"model\.mindir has mind_ir_version 4"),
     "undefined value": (

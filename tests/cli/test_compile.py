@@ -11,7 +11,6 @@ import pytest
 from attnfuse import staged_verification
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.targets import LITE_CONFIG
 from attnfuse.verify import ComponentVerification
 from tests.cli.conftest import Command, tree
 from tests.support.graphs import transformer
@@ -27,6 +26,10 @@ def model(tmp_path: Path) -> Path:
     return transformer(sites=4).write(tmp_path / "in" / "unet.mindir")
 
 
+FOR_THE_HOST = {"README.md", "convert.sh", "configs/unet.cfg"}
+"""What the host that converts has of a graph called unet."""
+
+
 def marked(graph: Path) -> list[str]:
     """The modules whose Softmax was changed."""
     nodes = Model(codec.parse(graph.read_bytes(), "x")).nodes
@@ -37,7 +40,7 @@ def test_a_folder_holds_graph_manifest_and_report(command: Command, model: Path,
     before = model.read_bytes()
     answer = command("compile", model, "-o", tmp_path / "out", "--json")
     assert answer.code == 0
-    assert set(tree(tmp_path / "out")) == {"unet.mindir", "lite.cfg", "manifest.json", "report.json"}
+    assert set(tree(tmp_path / "out")) == {"unet.mindir", "manifest.json", "report.html", "report.json", *FOR_THE_HOST}
     assert answer.document == json.loads((tmp_path / "out" / "report.json").read_bytes())
     assert [s["id"] for s in answer.document["components"][0]["sites"]] == SITES
     assert answer.document["totals"]["fused"] == 4
@@ -50,7 +53,8 @@ def test_the_manifest_tells_what_was_made_from_what(command: Command, model: Pat
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     assert manifest["inputs"]["unet.mindir"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     graph = (tmp_path / "out" / "unet.mindir").read_bytes()
-    assert manifest["outputs"].pop("lite.cfg")["bytes"] == len(LITE_CONFIG)
+    for name in FOR_THE_HOST:
+        assert manifest["outputs"].pop(name)["bytes"] == (tmp_path / "out" / name).stat().st_size
     assert manifest["outputs"] == {"unet.mindir": {"sha256": hashlib.sha256(graph).hexdigest(), "bytes": len(graph)}}
     assert (manifest["runtime"], manifest["soc"]) == ("lite", "ascend310p")
     assert manifest["versions"] == {"attnfuse": "0.1.0", "mindspore": "2.7.1"}
@@ -69,7 +73,7 @@ def test_a_mindir_path_gets_its_reports_beside_it(command: Command, model: Path,
     answer = command("compile", model, "-o", tmp_path / "new" / "fused.mindir")
     assert answer.code == 0
     assert answer.out == ""
-    written = {"fused.mindir", "fused.lite.cfg", "fused.manifest.json", "fused.report.json"}
+    written = {"fused.mindir", "fused.lite.cfg", "fused.manifest.json", "fused.report.html", "fused.report.json"}
     assert set(tree(tmp_path / "new")) == written
     assert "wrote" in answer.err
 
@@ -77,7 +81,7 @@ def test_a_mindir_path_gets_its_reports_beside_it(command: Command, model: Path,
 def test_beside_its_source(command: Command, model: Path) -> None:
     assert command("compile", model, "-o", model.parent / "fused.mindir").code == 0
     assert command("compile", model, "-o", model.parent / "fused").code == 0
-    assert len(tree(model.parent)) == 9
+    assert len(tree(model.parent)) == 1 + 5 + 4 + len(FOR_THE_HOST)
 
 
 @pytest.mark.parametrize("out", ["out", "out.mindir", "in/fused.mindir"])
@@ -153,7 +157,7 @@ def test_the_report_never_lands_on_source_or_output(command: Command, model: Pat
     assert not (tmp_path / "out").exists()
 
 
-OWN = ["manifest.json", "report.json", "verification.json", "lite.cfg"]
+OWN = ["manifest.json", "report.json", "report.html", "verification.json", "lite.cfg"]
 
 
 @pytest.mark.parametrize("name", [*(f"fused.{name}" for name in OWN), "unet_variables/data_0", "fused.mindir"])
@@ -201,7 +205,7 @@ def test_check_compares_and_writes_nothing(command: Command, model: Path, tmp_pa
     assert other.code == 1
     assert "unet.mindir differs" in other.error
     assert tree(tmp_path) == seen
-    for name in ("report.json", "lite.cfg"):
+    for name in ("report.json", *sorted(FOR_THE_HOST)):
         kept = (out / name).read_bytes()
         (out / name).write_text("{}")
         assert f"{name} differs" in command(*arguments, "--check").error
@@ -283,7 +287,7 @@ def test_a_verification_that_passes(command: Command, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "verification.json").read_bytes()) == answer.document["verification"]
     assert "not verified: no Ascend kernel ran" in answer.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
-    assert set(manifest["outputs"]) == {"unet_graph.mindir", "unet_variables/data_0", "lite.cfg"}
+    assert set(manifest["outputs"]) == {"unet_graph.mindir", "unet_variables/data_0", *FOR_THE_HOST}
     # What was verified is up to date whether or not it is verified again.
     assert command("compile", graph, "-o", tmp_path / "out", "--check").code == 0
 

@@ -115,7 +115,8 @@ def test_inline_weights_stay_inline(command: Command, tmp_path: Path) -> None:
     answer = command("compile", source, "-o", tmp_path / "out", *ENTIRE)
     assert answer.code == 0, answer.err
     assert set(tree(tmp_path / "out")) == {
-        "unet.mindir", "lite.cfg", "manifest.json", "report.json", "verification.json"
+        *("unet.mindir", "manifest.json", "report.json", "report.html", "verification.json"),
+        *("README.md", "configs/unet.cfg", "convert.sh"),
     }  # fmt: skip
     check_weights(tmp_path / "out" / "unet.mindir")
 
@@ -159,8 +160,9 @@ def test_a_traced_component_is_streamed_with_its_zeros(command: Command, pipelin
     assert {p.external_data.location for p in parameters(model)} == {"unet_variables/data_0"}
     command("compile", pipeline, "-o", tmp_path / "again", *ENTIRE)
     first, second = tree(tmp_path / "out"), tree(tmp_path / "again")
-    assert {n: d for n, d in first.items() if n != "verification.json"} == {
-        n: d for n, d in second.items() if n != "verification.json"
+    with_figures = ("report.html", "verification.json")
+    assert {n: d for n, d in first.items() if n not in with_figures} == {
+        n: d for n, d in second.items() if n not in with_figures
     }
     # What was verified is of the same files, and is kept where nothing is verified.
     kept = command("compile", pipeline, "-o", tmp_path / "out")

@@ -33,6 +33,25 @@ def test_the_end_of_an_id_is_enough(model: Path, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr().out.startswith("site      unet/blocks.0.attn2\n")
 
 
+@pytest.mark.parametrize("site", ["unet.blocks.0.attn2", "unet/blocks/0/attn2", "0/attn2", "blocks.0/attn2"])
+def test_slashes_and_dots_are_alike(model: Path, site: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", str(model), site, "--progress", "never"]) == 0
+    assert capfd.readouterr().out.startswith("site      unet/blocks.0.attn2\n")
+
+
+@pytest.mark.parametrize("pattern", ["unet/blocks.0.attn2", "unet.blocks.0.attn2"])
+def test_a_policy_taken_strictly(model: Path, pattern: str, capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["inspect", str(model), "--strict-policy", "--progress", "never", "--no-flash"]
+    assert cli.run([*command, pattern]) == 0
+    capfd.readouterr()
+    assert cli.run([*command, pattern.replace("attn2", "atn2")]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: --no-flash ")
+    assert said.endswith(" matches no site; did you mean 'unet.blocks.0.attn2'? (--strict-policy).\n")
+    assert cli.run(["inspect", str(model), "--exclude", "unet", "--progress", "never"]) == 2
+    assert "--exclude is for the components of a pipeline" in capfd.readouterr().err
+
+
 def test_without_a_site_all_are_listed(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["explain", str(model), "--progress", "never"]) == 0
     assert [line.split() for line in capfd.readouterr().out.splitlines()] == [

@@ -94,9 +94,9 @@ def test_where_nothing_can_be_traced_nothing_is_written(
     command: Command, source: Path, tmp_path: Path, demand: list[str]
 ) -> None:
     """A requirement counts what was compiled: of nothing there is no report to hold it against, as --help says."""
-    answer = command("compile", source, "-o", tmp_path / "out", "--component", "vae", *demand)
+    answer = command("compile", source, "-o", tmp_path / "out", "--component", "transformer", *demand)
     assert (answer.code, answer.out) == (3, "")
-    assert "how a pipeline of class NewestPipeline calls AutoencoderKL is not known" in answer.error
+    assert "component transformer: class NewestTransformer is not supported" in answer.error
     assert not (tmp_path / "out").exists()
     assert "exit code is 3 either way" in " ".join(command("compile", "--help").out.split())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +159,70 @@ def test_by_itself_it_says_why_its_certificate_does_not_do(
     assert "unet: NOT VERIFIED: the certificate is damaged or of another version" in answer.err
 
 
+@pytest.mark.usefixtures("verifying")
+def test_a_weaker_verification_leaves_a_stronger_certificate(
+    command: Command, compiled: Run, source: Path, out: Path
+) -> None:
+    command("verify", source, out)
+    document = (out / "verification.json").read_bytes()
+    answer = command("verify", source, out, "--level", "static", "--again", "--component", "unet")
+    assert answer.code == 0
+    assert "warning: unet: its certificate stays as it was: it says more of the same files" in answer.err
+    assert (out / "verification.json").read_bytes() == document
+    answer = compiled(options=("--verify", "sampled", "--again"))
+    assert answer.err.count("its certificate stays as it was") == 3
+    assert (out / "verification.json").read_bytes() == document
+    answer = command("verify", source, out, "--again", "--component", "unet")
+    assert "stays as it was" not in answer.err
+
+
+def spoil(out: Path, change: dict[str, Any]) -> None:
+    """Change what the certificate says of the UNet."""
+    path = out / "verification.json"
+    document = json.loads(path.read_bytes())
+    document["components"][0] |= change
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.usefixtures("verifying")
+def test_a_certificate_whose_figures_do_not_hold_is_none(
+    command: Command, compiled: Run, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = ComponentVerification(name="unet", level="static", seed=0, fused_nodes=2)
+    monkeypatch.setattr(output_verification, "verify_alone", lambda *_: alone)
+    command("verify", source, out)
+    spoil(out, {"findings": ["it differs"]})
+    document = (out / "verification.json").read_bytes()
+    said = "warning: unet: its certificate does not count (it has a finding: it differs); "
+    answer = command("verify", out, "--component", "unet", "--level", "static")
+    assert said + "no source is named to verify it with anew" in answer.err
+    assert "NOT VERIFIED: the certificate does not count" in answer.err
+    assert answer.code == 5
+    assert (out / "verification.json").read_bytes() == document
+    answer = command("verify", source, out)
+    assert said + "it was verified anew" in answer.err
+    assert answer.err.count("not verified again") == 2
+    assert "does not count" not in command("verify", source, out).err
+    spoil(out, {"outputs": [{"output": "sample"}]})
+    answer = compiled(options=("--verify", "full"))
+    assert (
+        "warning: unet: its certificate does not count (ComponentVerification.outputs.0.shape: field req" in answer.err
+    )
+    assert answer.err.count("not verified again") == 2
+
+
+@pytest.mark.usefixtures("verifying")
+def test_a_profile_of_nothing_is_said_to_be_empty(command: Command, source: Path, out: Path, tmp_path: Path) -> None:
+    command("verify", source, out)
+    answer = command("verify", source, out, "--profile", tmp_path / "p.json")
+    assert f"the profile {tmp_path / 'p.json'} is empty, as nothing was run" in answer.err
+    assert json.loads((tmp_path / "p.json").read_bytes())["stages"] == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
+        (("{out}", "--max-memory", "8"), 2, "'8' is 8 bytes, which nothing can do with; write 8GiB for 8 GiB"),
         (("{tmp}",), 3, "is no output of attnfuse: manifest.json is missing"),
         (("{out}", "--component", "other"), 2, "has no component 'other'; it has unet"),
         (("{out}", "--data", "x.npz"), 2, "--data is for the runs of source and output"),
@@ -194,3 +257,19 @@ def test_damaged_documents_are_told(command: Command, out: Path) -> None:
     assert "report.json is damaged; compile again" in command("verify", out).error
     (out / "report.json").write_text('{"schema": "attnfuse.report/1"}')
     assert "is attnfuse.report/1, and this attnfuse reads attnfuse.report/2" in command("verify", out).error
+
+
+@pytest.mark.usefixtures("verifying")
+@pytest.mark.parametrize("harm", [flip, Path.unlink])
+def test_what_a_loop_reads_is_what_was_written(
+    command: Command, source: Path, out: Path, harm: Callable[[Path], object]
+) -> None:
+    """Configurations and tokenizers belong to no component; what is told to people may be edited."""
+    (out / "README.md").write_text("notes")
+    (out / "configs" / "unet.cfg").write_text("other batches")
+    assert command("verify", source, out).code == 0
+    harm(out / "vae" / "config.json")
+    for arguments in (["verify", source, out], ["verify", out, "--level", "static"]):
+        answer = command(*arguments)
+        assert answer.code == 4
+        assert f"{out}/vae/config.json is not what attnfuse wrote there; compile again." in answer.error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse.cost.peak import allocated, depth_first, peak_bytes
+from attnfuse.cost.peak import POINTS, alive_bytes, allocated, depth_first, drawn, peak_bytes
 from tests.support.costs import scheduled
 
 T = 33280
@@ -91,3 +91,18 @@ def test_a_shortcut_that_is_the_first_operand_runs_before_the_long_way() -> None
     small = allocated(128 * 2)
     assert peak_bytes(scheduled(f"{text}; Sub(s, t)")) == (2 + 2) * T + small
     assert peak_bytes(scheduled(f"{text}; Sub(t, s)")) == (2 + 3) * T
+
+
+def test_what_is_alive_is_told_step_by_step() -> None:
+    # x and the result; then the operand and the result of each softmax, of which the first reads x.
+    text = f"{X}Softmax(Softmax(Softmax(Softmax(x, (-1,)), (-1,)), (-1,)), (-1,))"
+    assert alive_bytes(scheduled(text)) == [2 * T, 3 * T, 4 * T, 4 * T, 3 * T]
+
+
+def test_a_long_run_is_drawn_in_few_steps_that_keep_the_peak() -> None:
+    alive = [100] * 1000
+    alive[777] = 500
+    steps = drawn(alive)
+    assert len(steps) == POINTS
+    assert [at for at, held in enumerate(steps) if held == 500] == [777 * POINTS // 1000]
+    assert drawn(alive[:5]) == (100,) * 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, inspect
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import Model
+from attnfuse.lora.given import Lora
 from attnfuse.mindir import codec
 from attnfuse.preflight import ComponentTypes
 from attnfuse.progress import Progress
@@ -35,6 +36,11 @@ class _Source:
     single_file: bool = False
     paths: Iterable[Path] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    loras: Sequence[Lora] = ()
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        return self.names
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,6 +53,8 @@ class _Source:
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {name: ComponentTypes(name) for name in self.makes}
+
+    def carried(self) -> None: ...
 
     @contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
@@ -73,6 +81,9 @@ def test_written_with_the_batch_open(tmp_path: Path) -> None:
     assert [one["shape"] for one in entry["inputs"]] == [[-1, 6, 8], [1]]
     (component,) = json.loads((tmp_path / "out" / "report.json").read_bytes())["components"]
     assert component["sites"][0]["query_shape"] == [-1, 6, 32]
+    config = (tmp_path / "out" / entry["config"]).read_text()
+    names = [one["name"] for one in entry["inputs"]]
+    assert f"\ninput_shape={names[0]}:-1,6,8;{names[1]}:1\ndynamic_batch_size=2,4,8\n" in config
 
 
 def test_one_that_cannot_be_written_does_not_lose_the_others(tmp_path: Path) -> None:

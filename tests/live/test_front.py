@@ -46,7 +46,7 @@ def test_the_package_has_just_these() -> None:
     ("keywords", "kind", "message"),
     [
         ({"runtime": "ms"}, UsageError, "runtime 'ms' is not one of lite, mindspore"),
-        ({"soc": "910"}, UsageError, "soc '910' is not one of ascend310p"),
+        ({"soc": "911"}, UsageError, "'911' is not one of ascend310p"),
         ({"verify": "all"}, UsageError, "verify 'all' is not one of none, static, sampled, full"),
         ({"verify": "full"}, UsageError, "without an output"),
         ({"force_cast_dtype": "fp16"}, UsageError, "force_cast_dtype 'fp16' is not one of float16"),
@@ -114,6 +114,9 @@ def _request(**changes: Any) -> dict[str, Any]:
         "warnings": {},
         "components": [],
         "traces": [],
+        "pipeline": None,
+        "sizes": {},
+        "others": [],
     }
     return {**request, **changes}
 

@@ -116,6 +116,20 @@ def test_what_is_written_is_whole(told: Any, session: Path) -> None:
     assert not list(session.glob(".attnfuse-*"))
 
 
+def test_what_the_parts_say_of_themselves_lies_beside_the_graphs(session: Path) -> None:
+    out = session / "first"
+    pipeline = Manifest.model_validate_json((out / "manifest.json").read_text()).pipeline
+    assert pipeline is not None
+    assert (pipeline.class_name, pipeline.guidance_rows) == ("StableDiffusionPipeline", 2)
+    assert set(pipeline.files) == {
+        *("model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "vae/config.json"),
+    }
+    scheduler = json.loads((out / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler["_class_name"] == "DDIMScheduler"
+    assert json.loads((out / "vae" / "config.json").read_text())["latent_channels"] == 4
+    assert not any(str(session) in (out / name).read_text() for name in pipeline.files)
+
+
 def test_the_weights_are_those_of_the_checkpoint(session: Path) -> None:
     graph = codec.parse((session / "first" / "unet_graph.mindir").read_bytes(), "unet")
     (parameter,) = (p for p in graph.graph.parameter if p.name.endswith(":conv_in.weight"))

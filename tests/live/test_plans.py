@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from attnfuse.errors import TraceError
-from attnfuse.live.plans import plan_live
+from attnfuse.live.plans import plan_live, write_others
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.demo import UNET
 from tests.support.small_models.pictures import HUNYUAN_DIT
@@ -122,3 +122,38 @@ def test_what_is_assumed_of_a_live_pipeline_is_told(tmp_path: Path) -> None:
 
     (said,) = plan_live(StableDiffusionPipeline(), tmp_path, ShapeOptions(), (), None).warnings["unet"]
     assert "scheduler class MySampler is not known" in said
+
+
+class Scheduler:
+    timesteps = (1, 2)
+
+    def to_json_string(self) -> str:
+        return json.dumps({"_class_name": "Scheduler", "_name_or_path": "/home/somebody", "beta_end": 0.02})
+
+
+class Tokenizer:
+    model_max_length = 77
+
+    def save_pretrained(self, folder: Path) -> None:
+        (folder / "vocab.json").write_text("{}")
+
+
+class Processor:
+    def to_json_string(self) -> str:
+        return "no JSON"
+
+
+def test_parts_that_are_no_models_are_written(tmp_path: Path) -> None:
+    pipe = WanPipeline()
+    parts: dict[str, Any] = {"scheduler": Scheduler(), "tokenizer": Tokenizer(), "feature_extractor": Processor()}
+    pipe.components |= parts
+    failed = write_others(plan_live(pipe, tmp_path, ShapeOptions(), (), None), tmp_path)
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")}
+    assert written - {"model_index.json", "transformer/config.json", "tokenizer/tokenizer_config.json"} == {
+        "scheduler/scheduler_config.json",
+        "tokenizer/vocab.json",
+    }
+    content = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text())
+    assert content == {"_class_name": "Scheduler", "beta_end": 0.02}
+    (told,) = failed
+    assert told.startswith("feature_extractor is not in the output: its Processor cannot be saved: Expecting value")

@@ -175,7 +175,7 @@ def test_real_models_are_told_before_and_after_on_each_target(tmp_path: Path, mo
     assert text.startswith("before <!-- tables -->\n")
     assert text.endswith("<!-- end of tables --> behind\n")
     assert "old" not in text
-    sections = text.split("### ")[1:]
+    sections = text.split("## ")[1:]
     assert [section.splitlines()[0] for section in sections[:4]] == [
         f"`--runtime {target.runtime} --soc {target.soc}`" for target in real_models.TARGETS
     ]

@@ -26,14 +26,18 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def wanted(left_out: str) -> list[Requirement]:
-    document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    """What both packages ask for, but for each other: they lie in this tree."""
+    document, other = (
+        tomllib.loads((ROOT / place / "pyproject.toml").read_text(encoding="utf-8")) for place in ("", "runtime")
+    )
     project = document["project"]
-    lines = [*project["dependencies"], *document["build-system"]["requires"]]
+    lines = [*project["dependencies"], *document["build-system"]["requires"], *other["project"]["dependencies"]]
     for name, extra in project["optional-dependencies"].items():
         if name != left_out:
             lines.extend(extra)
     found = [Requirement(line) for line in lines]
-    return [r for r in found if canonicalize_name(r.name) != canonicalize_name(project["name"])]
+    own = {canonicalize_name(one["name"]) for one in (project, other["project"])}
+    return [r for r in found if canonicalize_name(r.name) not in own]
 
 
 @pytest.mark.parametrize(("lock", "left_out"), [(LOCK, "trace-2-10"), (LOCK_2_10, "trace")], ids=["2.7", "2.10"])

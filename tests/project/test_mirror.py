@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 
 _SUBJECTS = {
+    "browser": "the HTML report as a person sees it",
     "cli": "the commands as a user has them, each through all of attnfuse",
     "lite": "MindSpore Lite 2.0.0, which reads what attnfuse writes",
     "numeric": "numbers of rewritten graphs, whatever wrote them",
@@ -34,6 +35,7 @@ _ACROSS = {
     "dynamic/test_inference": "MindSpore's inference over what `dynamic` makes",
     "dynamic/test_plan": "what plan, output and report say of any batch",
     "dynamic/test_rewriting": "passes and verification of a component for any batch",
+    "lora/test_fused": "merged weights, held to mindone's own fuse_lora",
     "live/test_demo": "mindone's guide on the demo pipeline",
     "live/test_live": "a user's session, from outside",
     "passes/attention/lower/test_open_sizes": "all forms of attention, of sizes unknown before run time",
@@ -41,6 +43,7 @@ _ACROSS = {
     "passes/attention/test_absorbed_rows": "rows that a mask leaves no key: what is told, assumed and written",
     "passes/attention/test_softmax_by_hand": "softmaxes written with exponentials: identities, census and numbers",
     "passes/attention/test_weights": "what leaves attention weights as they are, and what does not",
+    "verify/test_interrupted": "what a verification leaves that is asked to stop, at any moment",
     "verify/numbers/test_fully_masked_rows": "rows without a key that are no number: draws, comparison and mutants",
     "verify/numbers/test_assumptions": "what verification asks of a rewrite's assumptions",
     "verify/numbers/test_gaps": "numbers around an operator without a rule: graph/gaps.py and full.py",
@@ -58,6 +61,8 @@ _ACROSS = {
     "passes/test_not_attention": "graphs that no pass may take for attention",
     "runtime/schedulers/test_against_mindone": "every scheduler, held to mindone's own",
     "targets/test_soc_limits": "every limit of every SoC",
+    "runtime/test_wheel": "the runtime's wheel, built and installed by itself",
+    "tracing/test_recorded_calls": "what pipelines hand to their models, beside the plans",
     "tracing/test_pipelines": "every pipeline family through a compile",
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
     "tracing/test_trace": "real traces: runner, worker and build",

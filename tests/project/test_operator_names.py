@@ -24,6 +24,7 @@ _OTHER_WORDS = {
     "attnfuse/verify/memory/liveness.py": "ONNX's operators",
     "attnfuse/verify/numbers/planning.py": "ONNX's operators",
     "attnfuse/verify/numbers/rows.py": "ONNX's operators",
+    "attnfuse/verify/numbers/same_nodes.py": "ONNX's operators",
     "attnfuse/tracing/": "classes of the model's code",
     "passes/api.py": "names of Python classes: Identity is what a plugin brings",
 }
@@ -185,6 +186,10 @@ _ABOUT = {
         "MatMul BatchMatMul BroadcastTo Custom Swiglu",
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
+    "attnfuse/verify/graph/sums.py": (
+        "AddLayerNorm Add AddExt Mul Muls Div Divs RealDiv",
+        "the operator that gives a sum out, sums, and factors of 1 in them",
+    ),
     "attnfuse/verify/graph/branches.py": ("Partial Switch", "how an if and a while are written"),
     "attnfuse/verify/graph/known.py": (
         "Triu Tril TrilExt Arange OnesLike OnesLikeExt Ones FullLike FillV2 FillScalar Mul Muls",
@@ -194,7 +199,10 @@ _ABOUT = {
         "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
         "operators of scale, products by hand, and operators that fill in a number",
     ),
-    "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
+    "attnfuse/verify/numbers/inputs.py": (
+        "Mul Muls IsFinite NanToNum Equal NotEqual",
+        "what scales a time, and what tells NaN from numbers",
+    ),
     "attnfuse/reduction/layouts.py": ("Reshape Transpose", "layouts that are moved out of a part"),
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/text/program.py": (

@@ -40,7 +40,7 @@ IN_A_SUBPROCESS = {
     f"attnfuse.tracing.{name}"
     for name in (
         *("build", "patches", "weights", "worker"),
-        *("blocks.abstracts", "blocks.fingerprints", "blocks.stand_ins", "blocks.tracer"),
+        *("blocks.abstracts", "blocks.fingerprints", "blocks.guesses", "blocks.stand_ins", "blocks.tracer"),
         *(f"patches.{path.stem}" for path in (ROOT / "attnfuse/tracing/patches").glob("[a-z]*.py")),
     )
 }
@@ -48,6 +48,9 @@ IN_A_SUBPROCESS.add("attnfuse.live.capture")
 
 # Beside verification itself, what asks it of parts of graphs; imported where that is begun.
 NEEDS_THE_VERIFY_EXTRA = ("attnfuse.verify.", "attnfuse.reduction.differences")
+# What attnfuse-runtime brings, and what imports it, where a picture is asked for.
+RUNTIME_ALONE = ("attnfuse_runtime", "tokenizers", "PIL")
+NEEDS_THE_RUNTIME = "attnfuse.pictures."
 
 
 def blocked_import(modules: list[str], blocked: tuple[str, ...] = HEAVY) -> subprocess.CompletedProcess[str]:
@@ -59,21 +62,21 @@ def blocked_import(modules: list[str], blocked: tuple[str, ...] = HEAVY) -> subp
 
 
 def core_modules() -> list[str]:
-    """Every module but those that run in a subprocess with MindSpore and those of the verify extra."""
+    """Every module but those that run in a subprocess with MindSpore, and those of the extras verify and run."""
     names = []
     for base, package in ((ROOT, "attnfuse"), (ROOT / "passes", "attnfuse_passes")):
         for path in sorted((base / package).rglob("*.py")):
             parts = path.relative_to(base).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if name not in IN_A_SUBPROCESS and not name.startswith(NEEDS_THE_VERIFY_EXTRA):
+            if name not in IN_A_SUBPROCESS and not name.startswith((*NEEDS_THE_VERIFY_EXTRA, NEEDS_THE_RUNTIME)):
                 names.append(name)
     return names
 
 
 def test_core_imports_without_the_extras() -> None:
     modules = core_modules()
-    assert {"attnfuse.ir.graph", "attnfuse_passes"} <= set(modules)
-    result = blocked_import(modules)
+    assert {"attnfuse.ir.graph", "attnfuse.cli.compare", "attnfuse_passes"} <= set(modules)
+    result = blocked_import(modules, (*HEAVY, *RUNTIME_ALONE))
     assert result.returncode == 0, result.stderr
 
 
@@ -111,6 +114,7 @@ def test_wheel_holds_nothing_else(wheel: list[str]) -> None:
 
 def test_the_version_is_said_once_in_two_places() -> None:
     assert attnfuse.__version__ == PROJECT["version"]
+    assert PROJECT["optional-dependencies"]["run"] == [f"attnfuse-runtime=={attnfuse_runtime.__version__}"]
 
 
 def test_the_runtimes_wheel_holds_its_package_alone(tmp_path: Path) -> None:

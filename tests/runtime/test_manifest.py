@@ -22,7 +22,7 @@ def test_what_a_compile_wrote(tmp_path: Path) -> None:
     assert component.inputs == (Tensor("sample", (2, 4), "float16"), Tensor("timestep", (1,), "int64"))
     assert [one.dtype for one in component.outputs] == ["float16", "int64"]
     assert component.graph.is_file()
-    assert component.config == out / "lite.cfg"
+    assert component.config == out / "configs/toy.cfg"
 
 
 def test_another_runtime_has_no_configuration_of_lite(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def changed(out: Path, **values: Any) -> None:
         (lambda out: changed(out, schema="attnfuse.manifest/1"), "is of the schema 'attnfuse.manifest/1'"),
         (lambda out: changed(out, components=[{}]), "was changed by somebody"),
         (lambda out: changed(out, outputs=None), "was changed by somebody"),
-        (lambda out: (out / "lite.cfg").unlink(), "lacks lite.cfg"),
+        (lambda out: (out / "configs/toy.cfg").unlink(), "lacks configs/toy.cfg"),
         (lambda out: next(out.glob("*.mindir")).write_bytes(b"cut"), "has 3 bytes where manifest.json says"),
     ],
 )

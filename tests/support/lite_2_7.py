@@ -1,6 +1,7 @@
 """A stand-in for `mindspore_lite` with the names and signatures of 2.7: what it checks, Lite's own Python checks too.
 
-`made` are the models, for a test to look at; `computed` what a model's run comes to, from its inputs by name.
+`made` are the models, for a test to look at; `computed` what a model's run comes to, from its inputs by name. It runs
+where the runtime does, in Python 3.9 too.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from attnfuse.ir.types import Array
+from attnfuse_runtime.noise import Array
 
 DataType = enum.Enum("DataType", {"INT32": 34, "INT64": 35, "FLOAT16": 42, "BFLOAT16": 45, "FLOAT32": 43})
 ModelType = enum.Enum("ModelType", {"MINDIR": 0, "MINDIR_LITE": 4})
@@ -76,8 +77,9 @@ class Model:
         return list(self._inputs)
 
     def resize(self, inputs: list[Tensor], dims: list[list[int]]) -> None:
-        for tensor, shape in zip(inputs, dims, strict=True):
-            tensor.shape = shape
+        assert len(inputs) == len(dims)
+        for at, tensor in enumerate(inputs):
+            tensor.shape = dims[at]
         self.resized = dims
 
     def predict(self, inputs: Any, outputs: Any = None) -> list[Tensor]:
@@ -87,8 +89,8 @@ class Model:
         # The memory of results is Lite's: the next run writes there.
         if not self._results:
             self._results = [Tensor(f"out{i}", one.shape, one.dtype.name) for i, one in enumerate(values)]
-            for tensor, one in zip(self._results, values, strict=True):
-                tensor.set_data_from_numpy(one)
-        for tensor, one in zip(self._results, values, strict=True):
-            tensor.get_data_to_numpy()[...] = one
+            for at, tensor in enumerate(self._results):
+                tensor.set_data_from_numpy(values[at])
+        for at, tensor in enumerate(self._results):
+            tensor.get_data_to_numpy()[...] = values[at]
         return self._results

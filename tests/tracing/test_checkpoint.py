@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from attnfuse.errors import SourceError
-from attnfuse.tracing.checkpoint import StoredTensor, find_files, read_tensors
+from attnfuse.tracing.checkpoint import StoredTensor, damage, find_files, read_tensors
 
 STEM = "diffusion_pytorch_model"
 
@@ -42,7 +42,13 @@ def test_one_file(tmp_path: Path) -> None:
     [
         ("model.safetensors.incomplete", "; model.safetensors.incomplete: the download was not finished."),
         ("model-00001-of-00002.safetensors", ": shards, without their index model.safetensors.index.json."),
-        (f"{STEM}.safetensors", f"; {STEM}.safetensors: no file of the name that is read."),
+        (f"{STEM}.safetensors", "named as diffusers names its files; transformers reads model.safetensors."),
+        (f"{STEM}.fp16.safetensors", "named as diffusers names its files; transformers reads model.safetensors."),
+        ("weights.safetensors", "; weights.safetensors: no file of the name that is read."),
+        (
+            "flax_model.msgpack",
+            "; flax_model.msgpack must first be converted to safetensors (docs/checkpoints.md says how).",
+        ),
         ("config.json", "has no model.safetensors."),
     ],
 )
@@ -50,6 +56,34 @@ def test_what_lies_in_place_of_the_weights_is_told(tmp_path: Path, lies_there: s
     (tmp_path / lies_there).touch()
     with pytest.raises(SourceError, match=re.escape(told) + "$"):
         find_files(tmp_path, "transformers")
+
+
+def test_what_a_hubs_cache_lost_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "models--org--name" / "snapshots" / "0123" / "text_encoder"
+    folder.mkdir(parents=True)
+    blobs = tmp_path / "models--org--name" / "blobs"
+    blobs.mkdir()
+    (blobs / "abcd.incomplete").touch()
+    with pytest.raises(SourceError, match=r"; blobs/abcd\.incomplete: the download was not finished\.$"):
+        find_files(folder, "transformers")
+    (folder / "model.safetensors").symlink_to(blobs / "abcd")
+    with pytest.raises(SourceError, match=r"; model\.safetensors: a link to what is not there; fetch it again"):
+        find_files(folder, "transformers")
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (["q.lora_A.weight", "q.lora_B.weight"], "model.safetensors holds a LoRA (tensor 'q.lora_A.weight')"),
+        (["q.base_layer.weight"], "model.safetensors has PEFT's layers left in"),
+        (["q.weight"], ""),
+    ],
+)
+def test_tensors_of_no_model(tmp_path: Path, keys: list[str], told: str) -> None:
+    save_file({key: np.zeros(2, np.float16) for key in keys}, tmp_path / "model.safetensors")
+    found = damage(tmp_path, "transformers")
+    assert told in found
+    assert bool(told) == bool(found)
 
 
 def test_shards_in_order_and_read_together(tmp_path: Path) -> None:

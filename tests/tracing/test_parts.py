@@ -14,6 +14,7 @@ from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.parts import Part, Terms
 from attnfuse.tracing.plan import plan_all, survey
 from tests.support.checkpoints import SMALL_VAE, write_pipeline
+from tests.support.console import inside
 from tests.support.stored import write_stored
 
 
@@ -77,6 +78,20 @@ def test_weights_that_are_missing_are_no_settings(pipeline: Path) -> None:
         assert gone in plan_all(pipeline, "auto", ShapeOptions()).failures
 
 
+def test_weights_for_another_model_are_nothing_to_compile(pipeline: Path) -> None:
+    add(pipeline, "motion_adapter", "diffusers", "MotionAdapter", "config.json", "diffusion_pytorch_model.safetensors")
+    assert plan_all(pipeline, "auto", ShapeOptions()).failures == {}
+    assert not part(pipeline, "motion_adapter", Terms()).is_network
+
+
+def test_networks_that_no_result_passes_through_are_called_so(pipeline: Path) -> None:
+    add(pipeline, "safety_checker", "stable_diffusion", "StableDiffusionSafetyChecker", "model.safetensors")
+    assert plan_all(pipeline, "auto", ShapeOptions()).failures == {}
+    said = inside("components", pipeline).stdout
+    line = "safety_checker (StableDiffusionSafetyChecker): a network, but no result passes through it unless more is"
+    assert line in said
+
+
 @pytest.mark.parametrize(("class_name", "is_network"), [("Odd", False), ("OddTransformer2DModel", True)])
 def test_a_part_without_a_folder(pipeline: Path, class_name: str, is_network: bool) -> None:
     add(pipeline, "sampler", "my", class_name)
@@ -93,9 +108,7 @@ def test_a_checkpoint_that_is_truncated(pipeline: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     found = part(pipeline, "vae", Terms())
     assert found.plans == ()
-    assert found.problem.startswith(
-        "vae/diffusion_pytorch_model.safetensors is not a safetensors file or is truncated ("
-    )
+    assert found.problem.startswith("vae/diffusion_pytorch_model.safetensors is 9 bytes shorter than its header says (")
     assert found.problem in str(plan_all_error(pipeline))
 
 

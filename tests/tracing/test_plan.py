@@ -331,13 +331,25 @@ def test_nothing_to_compile(tmp_path: Path) -> None:
         {"class_embed_type": "timestep"},
         {"addition_embed_type": "image"},
         {"encoder_hid_dim": 8},
-        {"time_cond_proj_dim": 256},  # latent consistency models: the pipeline passes `timestep_cond`
         {"attention_type": "gated"},
     ],
 )
 def test_unsupported_unet_options(tmp_path: Path, option: dict[str, Any]) -> None:
     with pytest.raises(TraceError, match=next(iter(option))):
         plans(pipeline(tmp_path, {"unet": {**UNET, **option}}))
+
+
+def test_latent_consistency_takes_guidance_and_single_rows(tmp_path: Path) -> None:
+    models = {**SD, "unet": {**UNET, "time_cond_proj_dim": 256}}
+    unet = plans(pipeline(tmp_path / "text", models))["unet"]
+    shapes = {spec.name: spec.shape for spec in unet.inputs}
+    assert (shapes["sample"][0], shapes["timestep_cond"]) == (1, (1, 256))
+    # Beside a ControlNet, from a picture, mindone's pipelines hand over none, and double the rows.
+    kind = "StableDiffusionControlNetImg2ImgPipeline"
+    unet = plans(pipeline(tmp_path / "picture", models, kind))["unet"]
+    shapes = {spec.name: spec.shape for spec in unet.inputs}
+    assert shapes["sample"][0] == 2
+    assert "timestep_cond" not in shapes
 
 
 def test_unsupported_text_encoder_option(tmp_path: Path) -> None:
@@ -355,3 +367,63 @@ def test_single_model_of_an_unknown_class(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["BartModel"]}))
     with pytest.raises(TraceError, match="BartModel is not supported"):
         plans(tmp_path)
+
+
+def test_an_unknown_pipeline_is_no_reason_to_refuse_known_models(tmp_path: Path) -> None:
+    own = {**SMALL["flux"].models["transformer"]}
+    models = {"transformer": own, "text_encoder": TEXT_ENCODER, "vae": SD["vae"]}
+    folder = pipeline(tmp_path, models, "NewestPipeline", guider=["diffusers", "NewestGuider"])
+    (folder / "guider").mkdir()
+    (folder / "guider" / "guider_config.json").write_text("{}")
+    found = plan_all(folder, "float16", ShapeOptions(height=64, width=64))
+    assert [plan.name for plan in found.plans] == ["transformer", "vae_decoder", "vae_encoder", "text_encoder"]
+    assert found.failures == {}
+    for plan in found.plans:
+        assert plan.warnings[0].startswith("pipeline class NewestPipeline is not known: it is taken to call ")
+        assert "as those of Flux do" in plan.warnings[0]
+
+
+def test_what_the_first_models_family_has_not_is_taken_from_its_own(tmp_path: Path) -> None:
+    models = {"unet": SD["unet"], "vae": SMALL["wan"].models["vae"]}
+    found = plan_all(pipeline(tmp_path, models, "NewestPipeline"), "float16", ShapeOptions())
+    families = {plan.name: plan.warnings[0].partition("as those of ")[2].partition(" do;")[0] for plan in found.plans}
+    assert families == {"unet": "Stable Diffusion", "vae_decoder": "Wan", "vae_encoder": "Wan"}
+
+
+def test_code_of_the_folders_own_is_never_run(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, {"unet": SD["unet"], "vae": SD["vae"]})
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"_class_name": ["my_pipeline", "StableDiffusionPipeline"], "unet": ["my_unet", "UNet2DConditionModel"]}
+    write_json(folder / "model_index.json", index)
+    for code in ("my_pipeline.py", "unet/my_unet.py"):
+        (folder / code).write_text("raise SystemExit('it was run')")
+    found = plan_all(folder, "float16", ShapeOptions(height=64, width=64))
+    assert found.failures == {
+        "unet": "class UNet2DConditionModel is of the folder's own code (unet/my_unet.py), which is never run"
+    }
+    assert [plan.name for plan in found.plans] == ["vae_decoder", "vae_encoder"]
+    said = "pipeline class StableDiffusionPipeline is of the folder's own code (my_pipeline.py), which is never run:"
+    assert all(plan.warnings[0].startswith(said) for plan in found.plans)
+
+
+def names(folder: Path, *components: str, exclude: tuple[str, ...] = ()) -> list[str]:
+    return [
+        plan.name for plan in plan_all(folder, "float16", ShapeOptions(), components, (), Terms(exclude=exclude)).plans
+    ]
+
+
+def test_a_parts_name_stands_for_all_of_its_components(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, SD)
+    assert names(folder, "vae") == ["vae_decoder", "vae_encoder"]
+    assert names(folder, "vae", "vae_encoder", "unet") == ["unet", "vae_decoder", "vae_encoder"]
+
+
+def test_components_that_are_left_alone(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, SD)
+    assert names(folder, exclude=("vae", "text_encoder")) == ["unet"]
+    assert names(folder, exclude=("vae_encoder",)) == ["unet", "vae_decoder", "text_encoder"]
+    assert names(folder, "vae", exclude=("vae_encoder",)) == ["vae_decoder"]
+    with pytest.raises(UsageError, match=r"has no component 'vea'; did you mean 'vae'"):
+        names(folder, exclude=("vea",))
+    with pytest.raises(UsageError, match=r"^--exclude vae leaves nothing of .* to compile; drop one"):
+        names(folder, "vae_decoder", exclude=("vae",))

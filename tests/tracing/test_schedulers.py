@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from attnfuse.errors import UsageError
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
 from attnfuse.tracing.demo import UNET, write_json
 from attnfuse.tracing.plan import plan_all
 from attnfuse.tracing.schedulers import assumption, timestep_dtype
 from tests.support.checkpoints import write_model
+from tests.support.small_models import SMALL, write_configs
 
 #: Its steps are float64, and none of the pipelines that are known has it.
 LEFT_OUT = {"CMStochasticIterativeScheduler"}
@@ -65,8 +67,24 @@ def test_an_assumption_is_told(tmp_path: Path) -> None:
     assert warnings(tmp_path, ["diffusers", "DDIMScheduler"]) == {"unet": ()}
     (said,) = warnings(tmp_path, ["diffusers", "SomethingNewScheduler"])["unet"]
     assert said.startswith("timestep is taken to be int64, which is assumed: scheduler class SomethingNewScheduler is")
-    assert said.endswith("say so with --inputs")
+    assert said.endswith("say so with --timestep-dtype float32")
     (fixed,) = [one for one in _unet(tmp_path).fixed if one.name == "timestep_dtype"]
     assert fixed.meaning.startswith("assumed: scheduler class SomethingNewScheduler is not known; ")
     (said,) = warnings(tmp_path, None)["unet"]
     assert "there is no scheduler beside it" in said
+
+
+def test_the_type_that_is_asked_for(tmp_path: Path) -> None:
+    write_model(tmp_path / "unet", {**UNET, "block_out_channels": [32] * 4, "layers_per_block": 1}, "float16")
+    assert warnings(tmp_path, None)["unet"]
+    (plan,) = plan_all(tmp_path, "float16", ShapeOptions(timestep_dtype="float32")).plans
+    assert {one.name: one.dtype for one in plan.inputs}["timestep"] == "float32"
+    assert plan.warnings == ()
+    (fixed,) = [one for one in plan.fixed if one.name == "timestep_dtype"]
+    assert fixed.meaning.startswith("asked for; ")
+
+
+def test_a_type_that_nothing_takes(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path / "p", SMALL["sd3"])
+    with pytest.raises(UsageError, match=r"^--timestep-dtype int64 is for components that take .*, and none does here"):
+        plan_all(folder, "float16", ShapeOptions(timestep_dtype="int64"))

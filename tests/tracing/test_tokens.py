@@ -14,8 +14,10 @@ from attnfuse.errors import SourceError, UsageError
 from attnfuse.live.plans import plan_live
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.demo import TEXT_ENCODER, UNET, write_json, write_tokenizer
+from attnfuse.tracing.inputs import read_inputs
 from attnfuse.tracing.plan import plan_all
 from tests.support.checkpoints import XL_TEXT_ENCODER, XL_TEXT_ENCODER_2, XL_UNET
+from tests.support.console import inside
 from tests.support.small_models import SMALL, write_configs
 from tests.tracing.test_plan import SD, XL, pipeline
 
@@ -165,3 +167,80 @@ class StableDiffusionPipeline:
 def test_a_live_pipelines_tokenizer_counts(tmp_path: Path) -> None:
     (plan,) = plan_live(StableDiffusionPipeline(), tmp_path, ShapeOptions(), (), None).plans
     assert plan.inputs[2].shape == (2, 64, 64)
+
+
+def named(**lengths: int) -> dict[str, Any]:
+    return {"sequence_lengths": tuple(lengths.items())}
+
+
+def test_a_length_of_one_component(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, SD)
+    assert tokens(folder, **named(unet=231)) == {"unet": 231, "text_encoder": 77}
+    assert tokens(folder, **named(unet=154, text_encoder=20)) == {"unet": 154, "text_encoder": 20}
+    assert tokens(folder, sequence_length=30, **named(unet=154)) == {"unet": 154, "text_encoder": 30}
+    with pytest.raises(
+        UsageError, match=r"154 is more than the text encoder's 77 positions; .* --sequence-length unet="
+    ):
+        tokens(folder, **named(text_encoder=154))
+
+
+def test_a_length_beyond_what_is_not_asked_for(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, SD)
+    (unet,) = plan_all(folder, "float16", ShapeOptions(sequence_length=154), ["unet"]).plans
+    assert {one.name: one.shape for one in unet.inputs}["encoder_hidden_states"][1] == 154
+    with pytest.raises(UsageError, match="154 is more than the text encoder's 77 positions"):
+        plan_all(folder, "float16", ShapeOptions(sequence_length=154), ["text_encoder"])
+
+
+def test_a_length_means_what_it_means_for_all(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path / "p", SMALL["sd3"])
+    shapes = replace(SMALL["sd3"].shapes, sequence_length=None)
+    for length in (20, 256):  # the second is what it has anyway
+        whole = plan_all(folder, "float16", replace(shapes, sequence_length=length), ["transformer"]).plans
+        own = plan_all(folder, "float16", replace(shapes, sequence_lengths=(("transformer", length),))).plans
+        assert whole[0].inputs == own[0].inputs
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ({"unte": 154}, r"^--sequence-length unte=154: there is no component 'unte'; did you mean 'unet'"),
+        (
+            {"vae_decoder": 154},
+            r"^--sequence-length vae_decoder=154: vae has no text of that length; drop it",
+        ),
+        ({"vae": 1}, r"^--sequence-length vae=1: vae has no text"),
+        ({"vae_encoder": 3, "vae_decoder": 4}, r"gives vae two lengths \(vae_encoder=3, vae_decoder=4\); give one"),
+        ({"unet": 0}, r"^sequence length of unet 0 is not a positive number"),
+    ],
+)
+def test_a_length_that_does_nothing(tmp_path: Path, lengths: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        tokens(pipeline(tmp_path, SD), **named(**lengths))
+
+
+def test_a_length_of_a_call_that_is_given(tmp_path: Path) -> None:
+    (tmp_path / "i.toml").write_text("[unet.inputs.sample]\nshape = [1, 4, 8, 8]\n")
+    folder, given = pipeline(tmp_path / "p", SD), read_inputs(tmp_path / "i.toml")
+    with pytest.raises(UsageError, match=r"^--sequence-length unet=5: --inputs gives all shapes of unet; drop one"):
+        plan_all(folder, "float16", ShapeOptions(**named(unet=5)), (), given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["unet=0"], "'unet=0' is no length; give a number of tokens, or NAME=N for one component"),
+        (["=5"], "'=5' is no length"),
+        (["unet=1", "unet=2"], "--sequence-length of unet is given twice, 1 and 2; drop one"),
+        (["1", "2"], "--sequence-length is given twice, 1 and 2; drop one"),
+    ],
+)
+def test_lengths_on_the_command_line(tmp_path: Path, given: list[str], message: str) -> None:
+    options = [word for one in given for word in ("--sequence-length", one)]
+    done = inside("components", pipeline(tmp_path, SD), *options)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    done = inside("components", tmp_path, "--json", "--sequence-length", "20", "--sequence-length", "unet=154")
+    parts = json.loads(done.stdout)["parts"]
+    components = [plan for part in parts for plan in part["components"]]
+    shapes = {spec["name"]: spec["shape"] for plan in components for spec in plan["inputs"]}
+    assert (shapes["encoder_hidden_states"][1], shapes["input_ids"][1]) == (154, 20)

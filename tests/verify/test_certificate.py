@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from attnfuse import cli
 from attnfuse.errors import SourceError, VerificationError
-from attnfuse.verify import Verification, check_certificate, verify_component
+from attnfuse.standing import says_more
+from attnfuse.verify import (
+    ComponentVerification,
+    OutputFigures,
+    SiteFigures,
+    Verification,
+    check_certificate,
+    verify_component,
+)
 from attnfuse.verify.inference import inferred_types
+from attnfuse.verify.result import ComparedFile, fault_of
 from tests.support.graphs import transformer
 from tests.support.split import write_split
 
@@ -109,6 +122,88 @@ def test_what_was_not_verified_is_told_again(certified: Path, capfd: pytest.Capt
     certified.write_text(json.dumps(document))
     assert cli.run(["verify", "--certificate", str(certified)]) == 5
     assert "NOT VERIFIED then: unet: Invented CNode_1:1: no rule" in capfd.readouterr().err
+
+
+FIGURES = OutputFigures(
+    output="sample",
+    shape=(2, 3),
+    fused_in_float64=1e-7,
+    tolerance_in_float64=7e-6,
+    fused=1e-3,
+    max_abs=0.1,
+    original=1e-3,
+    baseline=1e-3,
+    tolerance=1.2e-3,
+    not_finite=0,
+)
+SITE = SiteFigures(module="m", compute_dtype="float16", largest_score=1.0, drawn={"mixed": 1e-7}, figures=FIGURES)
+FILES = (ComparedFile("unet_graph.mindir", "0" * 64, 3),)
+PASSED = ComponentVerification(
+    name="unet", level="full", seed=0, outputs=(FIGURES,), sites=(SITE,), original=FILES, fused=FILES
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value", "why"),
+    [
+        (("outputs", 0), "fused", 0.5, "the figures of output sample are not within their tolerance"),
+        (("outputs", 0), "fused", "nan", "the figures of output sample are not within their tolerance"),
+        (("outputs", 0), "fused_in_float64", math.nan, "output"),
+        (("outputs", 0), "not_finite", 3, "the figures of output sample are not within"),
+        (("outputs", 0), "tolerance", None, "ComponentVerification.outputs.0.tolerance: "),
+        (("outputs", 0), "tolerance", "inf", "output sample has no tolerance"),
+        (("sites", 0, "figures"), "fused", 0.5, "the figures of site m are not within their tolerance"),
+        (("sites", 0, "drawn"), "mixed", "nan", "an error of site m is no number"),
+        ((), "findings", ["it differs"], "it has a finding: it differs"),
+        ((), "level", "fullest", "ComponentVerification.level: "),
+    ],
+)
+def test_figures_are_judged_when_they_are_read(place: tuple[str | int, ...], key: str, value: Any, why: str) -> None:
+    entry = PASSED.to_json()
+    assert fault_of(entry) == ""
+    where = functools.reduce(lambda found, step: found[step], place, entry)
+    where[key] = value
+    assert why in fault_of(entry)
+    if key != "mixed":  # any kind of draw may have been left out
+        del where[key]
+        assert fault_of(entry)
+
+
+def test_what_certifies_nothing_is_told(certified: Path) -> None:
+    document = json.loads(certified.read_bytes())
+    document["components"][0]["outputs"] = [{**PASSED.to_json()["outputs"][0], "fused": 0.5}]
+    certified.write_text(json.dumps(document))
+    with pytest.raises(SourceError, match=r"certifies nothing of unet: the figures of output sample are .*; verify ag"):
+        check_certificate(certified)
+
+
+def test_which_of_two_says_more() -> None:
+    def entry(**changes: Any) -> Any:
+        return replace(PASSED, **changes).to_json()
+
+    def data(count: int) -> tuple[ComparedFile, ...]:
+        return tuple(ComparedFile(f"{n}.npz", f"{n}" * 64, 3) for n in range(count))
+
+    weaker: list[tuple[Any, Any]] = [
+        (entry(), entry(level="sampled")),
+        (entry(level="sampled"), entry(level="static")),
+        (entry(), entry(not_verified=("Invented",))),
+        (entry(data=data(3)), entry(data=data(1))),
+    ]
+    for stood, fresh in weaker:
+        assert says_more(stood, fresh)
+        assert not says_more(fresh, stood)
+    other = (ComparedFile("unet_graph.mindir", "1" * 64, 3),)
+    for stood, fresh in [
+        (entry(), entry()),
+        (entry(), entry(seed=5)),
+        (entry(), entry(data=data(1))),  # given and drawn inputs are no more and no less
+        (entry(data=data(2)), entry()),
+        (entry(), entry(level="static", fused=other)),
+        (entry(), entry(level="static", compute={"a": "float16"})),
+        (entry(never_fully_masked=("a",)), entry(level="static")),
+    ]:
+        assert not says_more(stood, fresh)
 
 
 def test_the_command(certified: Path, capfd: pytest.CaptureFixture[str]) -> None:

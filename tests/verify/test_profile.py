@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -32,6 +33,20 @@ def test_the_command_writes_it_and_prints_a_table(
     printed = capsys.readouterr().err
     assert "largest MB" in printed
     assert "Softmax" in printed
+
+
+def test_what_was_run_is_written_where_the_rest_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inferred_types, "infer", interrupted)
+    graph = transformer(sites=1, dtype=FLOAT16).write(tmp_path / "unet.mindir")
+    file = tmp_path / "profile.json"
+    assert cli.run(["verify", str(graph), str(graph), "--profile", str(file)]) == 130
+    assert set(json.loads(file.read_text(encoding="utf-8"))["stages"]) == {"structure", "inference"}
+    assert f"the profile {file} tells of what was run until here" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_long_work(

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 _INTERVAL = 0.2
 _TELLS_APART = 2 << 30
 
@@ -36,7 +36,7 @@ class Figures:
 
 def measure(command: Sequence[str], out: Path) -> Figures:
     """Run `command` in the folder `out`, where it writes. Raises CalledProcessError where it fails."""
-    paths = f"{_ROOT}{os.pathsep}{_ROOT / 'passes'}"
+    paths = f"{ROOT}{os.pathsep}{ROOT / 'passes'}"
     environment = {**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"}
     started, before = time.monotonic(), os.times()
     with (

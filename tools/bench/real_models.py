@@ -111,12 +111,12 @@ def tables(rows: Sequence[Row]) -> str:
     lines: list[str] = []
     for target in TARGETS:
         chosen = [row for row in rows if row.target == target]
-        lines += [f"### {_told(target)}", "", *_table(_FIGURES, chosen, _figures), ""]
-    lines += ["### Fused nodes and composites", "", *_table(_LAUNCHES, rows, _launches), ""]
+        lines += [f"## {_told(target)}", "", *_table(_FIGURES, chosen, _figures), ""]
+    lines += ["## Fused nodes and composites", "", *_table(_LAUNCHES, rows, _launches), ""]
     left = [row for row in rows if row.beside]
-    lines += ["### Left beside fused nodes", "", *_table(_BESIDE, left, _left), ""]
+    lines += ["## Left beside fused nodes", "", *_table(_BESIDE, left, _left), ""]
     bad = [row for row in rows if row.refused or row.without_kernel]
-    lines += ["### Not deployable, or without a kernel", "", *_table(_DEPLOY, bad, _deploy)]
+    lines += ["## Not deployable, or without a kernel", "", *_table(_DEPLOY, bad, _deploy)]
     return "\n".join(lines)
 
 

@@ -35,6 +35,15 @@ def measured(
 
     Raises CalledProcessError where verification fails.
     """
+    original, fused = rewritten(graph, folder, target)
+    profile = folder / "profile.json"
+    command = [sys.executable, "-m", "attnfuse", "verify", str(original), str(fused), "--level", level]
+    figures = measure([*command, "--profile", str(profile), *more], folder)
+    return figures, json.loads(profile.read_text(encoding="utf-8"))
+
+
+def rewritten(graph: Path, folder: Path, target: Target) -> tuple[Path, Path]:
+    """The graph, and what the passes make of it, as files in that folder."""
     data = codec.read_bytes(graph)
     model = Model(codec.parse(data, graph.name))
     name = graph.stem
@@ -42,10 +51,7 @@ def measured(
     original, fused = folder / "original.mindir", folder / f"{name}.mindir"
     original.write_bytes(data)
     fused.write_bytes(codec.serialise(model.proto))
-    profile = folder / "profile.json"
-    command = [sys.executable, "-m", "attnfuse", "verify", str(original), str(fused), "--level", level]
-    figures = measure([*command, "--profile", str(profile), *more], folder)
-    return figures, json.loads(profile.read_text(encoding="utf-8"))
+    return original, fused
 
 
 def table(figures: Figures, profile: dict[str, Any]) -> str:

@@ -125,11 +125,13 @@ class SpecContext:
             return None
 
     def text_filled(self, *models: str) -> int:
-        """Tokens of a text for these text encoders: what was asked for, else `filled`; UsageError beyond positions."""
+        """Tokens of a text for these text encoders: what was asked for, else `filled`.
+
+        Their positions bound what they themselves are traced for (`clip_tokens`), not what is made of several texts.
+        """
         if self.shapes.sequence_length is None:
             return self.filled(*models, remedy="fix it, or give --sequence-length")
-        places = [self.number("max_position_embeddings", model, 0) for model in models]
-        return self.text(0, min(filter(None, places), default=0))
+        return self.shapes.sequence_length
 
     def path(self, model: str = "") -> Path:
         """The configuration's file, for messages."""

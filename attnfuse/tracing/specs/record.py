@@ -25,6 +25,9 @@ FLOAT = "float"
 ASIDE = ("safety_checker", "image_encoder")
 """Parts that the image does not pass through unless more is loaded: a checker of results, an IP-Adapter's encoder."""
 
+WEIGHTS_ONLY = ("MotionAdapter",)
+"""Classes that hold weights for another model, which has them when the pipeline is made, and are never run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:
@@ -125,7 +128,8 @@ class Spec:
     returns why a configuration cannot be traced, or nothing. `dtype` is the type the model is held in. `patches` name
     those of `attnfuse.tracing.patches` that are in force while the model is traced. `source` is the mindone pipeline
     whose call is mirrored. `fixed_settings` are what the graph has fixed beside `fixed` and `constants`. `broken` says
-    what in mindone keeps every such model from being traced.
+    what in mindone keeps every such model from being traced. `doubt` returns what the user is to be told of the plan,
+    or nothing.
     """
 
     class_name: str
@@ -146,6 +150,7 @@ class Spec:
     patches: tuple[str, ...] = ()
     fixed_settings: tuple[FixedSetting, ...] = ()
     broken: str = ""
+    doubt: Callable[[SpecContext], str] | None = None
 
     def refusal(self, context: SpecContext) -> str:
         """Why this configuration cannot be traced, in words that follow "component NAME:", or nothing."""

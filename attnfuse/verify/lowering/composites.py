@@ -67,5 +67,6 @@ def _rotation(at: LoweringContext) -> Result:
 def _halves(at: LoweringContext, x: str, dim: int) -> tuple[str, str]:
     """The two halves of an axis."""
     axis = dim % len(at.dims(0))
-    first, second = at.writer.emit_many("Split", x, outputs=2, axis=axis, num_outputs=2)
+    half = at.writer.integers([at.dims(0)[axis] // 2] * 2)
+    first, second = at.writer.emit_many("Split", x, half, outputs=2, axis=axis)
     return first, second

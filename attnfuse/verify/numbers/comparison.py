@@ -37,7 +37,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, live_values
@@ -51,6 +50,7 @@ from attnfuse.verify.numbers import accuracy, finer
 from attnfuse.verify.numbers.baseline import honest_rounding, lost_rows
 from attnfuse.verify.numbers.execution import Executable
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs
+from attnfuse.verify.numbers.runtime import onnxruntime
 from attnfuse.verify.numbers.weights import WeightProvider
 from attnfuse.verify.numbers.work import cost, work
 from attnfuse.verify.result import OutputFigures

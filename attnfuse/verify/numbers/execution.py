@@ -8,6 +8,7 @@ scale it assumes.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import json
@@ -21,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from attnfuse.errors import UsageError, VerificationError
 from attnfuse.ir.types import Array
@@ -32,6 +32,7 @@ from attnfuse.verify.lowering import Lowered
 from attnfuse.verify.lowering.arithmetic import onnx_type
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers.planning import Step, steps
+from attnfuse.verify.numbers.runtime import onnxruntime
 from attnfuse.verify.numbers.weights import WeightProvider
 
 _SESSIONS = 128
@@ -199,7 +200,7 @@ class Session:
                 pass
         except BaseException:
             options.terminate = True
-            ended.wait(_PATIENCE)  # for the node that runs: a thread within it cannot outlive the interpreter
+            atexit.register(ended.wait, _PATIENCE)  # a thread within a node cannot outlive the interpreter
             raise
         if errors:
             raise _failed(errors[0]) from None
@@ -225,7 +226,8 @@ class Session:
 
 
 _TIME = "_kernel_time"
-_PATIENCE = 0.7
+_PATIENCE = 5.0
+"""Seconds for a node that runs when it is told to stop. The command does not wait for it: see `attnfuse.cli.entry`."""
 _LOOK_SECONDS = 0.1
 """How long a signal may go unseen that comes just before the wait: see `attnfuse.processes`."""
 

@@ -26,6 +26,7 @@ from attnfuse.names import counted
 from attnfuse.verify import watch
 from attnfuse.verify.graph import branches, gaps, sites
 from attnfuse.verify.graph.assigned import read_through
+from attnfuse.verify.graph.sums import with_named_sums
 from attnfuse.verify.inference import binding
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, has_rule, lower, unknown_nodes
 from attnfuse.verify.numbers import (
@@ -39,7 +40,7 @@ from attnfuse.verify.numbers import (
     weights,
 )
 from attnfuse.verify.numbers.comparison import Comparison, NoRuleError, Side, problems, rows_without_nan, uncompared
-from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
+from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, sampled_draws, whole_draws
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
 from attnfuse.verify.stages import timed
 
@@ -176,8 +177,8 @@ def _of_nodes(
         sides, is_whole = _without_unknown(sides, found)
         if is_whole:
             sides = (_without_calls(sides[0], request.seed, found), sides[1])
+        sides, written = _paired(sides, request.seed)
         before, after = (side.model for side in sides)
-        written = sites.find(before, after)
         parts = [(site, sites.cut(before, after, site)) for site in written.sites]
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
@@ -187,7 +188,7 @@ def _of_nodes(
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
         made = ((site.output, before.type_of(site.output)) for site, _ in pairs)
         taps |= {value: tensor_type for value, tensor_type in made if tensor_type is not None}
-        feeds = 1 if request.sampled else len(sets) or len(whole_draws(before))
+        feeds = len(sets[:1] if request.sampled else sets) or len(_draws(before, request))
         watch.expect(expected.whole(before, after, feeds) + expected.sites(pairs) + expected.replaced(whole))
         try:
             met = _met(_run_whole(sides, _feeds(before, sets, request), taps, request, found))
@@ -220,6 +221,18 @@ def _of_nodes(
     found.notes += [f"{name} goes through a function and was not run alone" for name in apart]
     found.notes += [note for result in results for note in result.notes]
     return found
+
+
+def _paired(sides: tuple[Side, Side], seed: int) -> tuple[tuple[Side, Side], sites.Found]:
+    """Both graphs, and what was replaced: cut at sums that only the original has a name for, where that holds."""
+    before, after = sides
+    named = with_named_sums(before.model, after.model)
+    paired = replace(after, model=named.model)
+    written = sites.find(before.model, paired.model)
+    guessed = [replaced for replaced in written.replaced if replaced.value in named.guesses]
+    parts = [(one, part) for one in guessed if (part := sites.cut_replaced(before.model, paired.model, one))]
+    holds = len(parts) == len(named.guesses) and not replaced_operators.compare_replaced(before, paired, parts, seed)[0]
+    return ((before, paired), written) if holds else (sides, sites.find(before.model, after.model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +312,14 @@ def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iter
         yield _Feed(given.label, inputs, None, f"{given.label}, {given.fault()}")
     if sets:
         return
-    for draw in (OPEN,) if request.never_fully_masked or request.sampled else whole_draws(model):
+    for draw in _draws(model, request):
         yield _drawn(request.seed, draw)
+
+
+def _draws(model: Model, request: Request) -> tuple[Draw, ...]:
+    if request.never_fully_masked:
+        return (OPEN,)
+    return sampled_draws(model) if request.sampled else whole_draws(model)
 
 
 def _drawn(seed: int, draw: Draw) -> _Feed:

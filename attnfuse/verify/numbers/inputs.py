@@ -11,7 +11,8 @@ import numpy as np
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
-from attnfuse.ir.questions import ELEMENTS, source
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.questions import ELEMENTS, role, source
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.verify.graph.known import number_of
@@ -68,6 +69,23 @@ def whole_draws(model: Model) -> tuple[Draw, ...]:
     if _fewest_rows(model) is None:
         return (OPEN,)
     return (PADDED, HIDDEN, EMPTY) if _has_added_mask(model) else (PADDED, HIDDEN)
+
+
+def sampled_draws(model: Model) -> tuple[Draw, ...]:
+    """Draws for a whole graph that is run on little: one, which leaves each row a key; and where the graph tells NaN
+    from numbers, as a fully masked row has it, one with such rows."""
+    fully_masked = whole_draws(model)[-1]
+    return (OPEN, fully_masked) if fully_masked is not OPEN and _tells_nan(model) else (OPEN,)
+
+
+def _tells_nan(model: Model) -> bool:
+    """Whether some node does: by its operator, or by comparing a value with itself."""
+    return any(
+        role(node) is Role.NAN_TEST
+        or node.op in ("IsFinite", "NanToNum")
+        or (node.op in ("Equal", "NotEqual") and len(set(node.inputs)) == 1)
+        for node in model.nodes
+    )
 
 
 def _has_added_mask(model: Model) -> bool:

@@ -21,6 +21,11 @@ from attnfuse_runtime.noise import Array
 class CpuBackend:
     """Runs graphs of known sizes."""
 
+    def __init__(self, *, exact: bool = False) -> None:
+        """`exact` computes in float64 whatever types a graph declares, and gives float64: what it comes to without
+        rounding, from inputs that are rounded to the graph's types."""
+        self._exact = exact
+
     def load(self, component: Component) -> Run:
         """Raises BackendError where attnfuse[verify] is missing, or has no meaning for something in the graph."""
         if any(-1 in one.shape for one in component.inputs):
@@ -42,7 +47,7 @@ class CpuBackend:
         failures = (AttnfuseError, UnsupportedOpError)
         try:
             model = Model(codec.parse(codec.read_bytes(component.graph), str(component.graph)))
-            executable = Executable(lower(model, Arithmetic.NATIVE))
+            executable = Executable(lower(model, Arithmetic.EXACT if self._exact else Arithmetic.NATIVE))
             weights = stored_weights(model.proto, component.graph)
         except failures as error:
             raise _failed(component, error) from None
@@ -58,6 +63,8 @@ class CpuBackend:
                 results = executable.run(values, weights)
             except failures as error:
                 raise _failed(component, error) from None
+            if self._exact:
+                return list(results)
             return [_as_told(one, wanted.dtype) for one, wanted in zip(results, component.outputs)]
 
         return run

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnfuse_runtime.backends import CpuBackend
 from attnfuse_runtime.errors import BackendError
 from attnfuse_runtime.pipeline import Pipeline
 from tests.support.compiled import BFLOAT16, WEIGHT, toy
@@ -28,6 +29,13 @@ def test_in_bfloat16_numbers_come_in_float32(tmp_path: Path) -> None:
     exact = SAMPLE.astype(BFLOAT16.numpy) * WEIGHT.astype(BFLOAT16.numpy)
     assert product.dtype == np.float32
     np.testing.assert_array_equal(product, exact.astype(np.float32))
+
+
+def test_exact_numbers_are_not_rounded(tmp_path: Path) -> None:
+    pipeline = Pipeline.from_folder(toy(tmp_path), CpuBackend(exact=True))
+    product, total = pipeline["toy"](timestep=np.asarray([3]), sample=SAMPLE).values()
+    assert (product.dtype.name, total.tolist()) == ("float64", [6])
+    np.testing.assert_array_equal(product, SAMPLE.astype(np.float16).astype(np.float64) * WEIGHT.astype(np.float64))
 
 
 def test_open_sizes_are_refused(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_fed_by_name_and_in_its_types(lite: Any, tmp_path: Path) -> None:
     first = pipeline["toy"](**GIVEN)
     second = pipeline["toy"](**{**GIVEN, "sample": GIVEN["sample"] * 5})
     (model,) = lite.made
-    assert model.config_path == str(out / "lite.cfg")
+    assert model.config_path == str(out / "configs/toy.cfg")
     assert (model.context.target, model.context.ascend.device_id) == (["ascend"], 3)
     assert model.context.ascend.precision_mode is None  # the configuration says it
     sample, total = first.values()

@@ -15,6 +15,7 @@ from attnfuse.mindir.dtypes import BFLOAT16
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.weights import stored_weights
+from tests.support.console import environment
 from tests.support.graphs import GraphBuilder, seeded, transformer
 
 LAYERS, WIDTH = 20, 2304  # more than 32 MiB each: of smaller ones the C library keeps some when they are freed
@@ -122,4 +123,12 @@ def test_a_signal_stops_a_run_in_its_middle(sent: signal.Signals, code: int, tmp
         process.send_signal(sent)
         assert process.stdout.read() == ""
     assert process.returncode == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_reported_by_onnxruntime(tmp_path: Path) -> None:
+    """It would leave a file of its session with what it reports to."""
+    settings = {key: value for key, value in environment().items() if key != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", "import attnfuse.verify.numbers.execution"]
+    subprocess.run(command, env={**settings, "TMPDIR": str(tmp_path)}, check=True)
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Sequence
@@ -113,3 +114,22 @@ def test_what_the_policy_rules_out_is_not_compared(name: str, tmp_path: Path) ->
     for data in ((), (tmp_path / "m.npz",)):
         assert check(before, after, tmp_path, data=data).findings
         assert check(before, after, tmp_path, data=data, is_vouched=True).findings == []
+
+
+@pytest.mark.parametrize("kind", ["bool", "added"])
+def test_a_guard_that_was_lost_is_found_on_little_too(kind: str, tmp_path: Path) -> None:
+    """Where the source tells NaN from numbers, a fully masked row is among what a sampled verification runs on."""
+    scores = filled(-np.inf, ROWS) if kind == "bool" else added(ROWS, name="mask")
+    before, lost = (
+        Model(Site(scores=scores, result=result, builder=GraphBuilder("site")).proto())
+        for result in (guarded, unchanged)
+    )
+    where = tmp_path / "m.mindir"
+    request = Request(name="m", original=where, fused=where, seed=0, work=tmp_path, sampled=True)
+    assert check_numbers(before, before, request, {}).findings == []
+    assert len(check_numbers(lost, lost, request, {}).drawn) == 1
+    found = check_numbers(before, lost, request, {})
+    assert len(found.drawn) == 2
+    assert any("NaN or infinite, and not in the original" in text for text in found.findings)
+    vouched = dataclasses.replace(request, never_fully_masked=frozenset([before.proto.graph.output[0].name]))
+    assert check_numbers(before, lost, vouched, {}).findings == []

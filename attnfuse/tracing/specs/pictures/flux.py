@@ -139,6 +139,12 @@ FLUX_2_TRANSFORMER = Spec(
     fixed_settings=(LORA_SCALE,),
 )
 
+
+def _of_picture(context: SpecContext) -> bool:
+    """Whether it starts from a picture: that pipeline leaves timesteps as the scheduler has them."""
+    return context.pipeline.class_name == "ChromaImg2ImgPipeline"
+
+
 CHROMA_TRANSFORMER = Spec(
     class_name="ChromaTransformer2DModel",
     library="diffusers",
@@ -148,7 +154,21 @@ CHROMA_TRANSFORMER = Spec(
     inputs=(
         Input("hidden_states", ("rows", "image_tokens", "in_channels"), note="latents packed two by two"),
         Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
-        Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
+        Input(
+            "timestep",
+            ("rows",),
+            when=lambda context: not _of_picture(context),
+            only="the pipeline is not ChromaImg2Img",
+            note="the scheduler's, by a thousand",
+        ),
+        Input(
+            "timestep",
+            ("rows",),
+            "timestep",
+            when=_of_picture,
+            only="the pipeline is ChromaImg2Img",
+            note="by a thousand",
+        ),
         Input("img_ids", ("image_tokens", 3)),
         Input("txt_ids", ("tokens", 3)),
         Input("attention_mask", ("rows", "all_tokens"), note="of the text, and ones for the image"),

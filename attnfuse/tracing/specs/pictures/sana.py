@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, LORA_SCALE
+from attnfuse.tracing.specs.instructions import instruction_tokens
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
 from attnfuse.tracing.specs.pictures.pixart import TEXT_MASK
 from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Refusal, Spec
@@ -14,12 +15,40 @@ from attnfuse.tracing.specs.sizes import picture_sizes
 
 
 def _sana(context: SpecContext) -> Sizes:
-    """Height and width: 1024; the deep-compression VAE makes one latent of 32 × 32 pixels. Tokens: 300. Guided."""
+    """Height and width: 1024; the deep-compression VAE makes one latent of 32 × 32 pixels. Tokens: 300. Guided.
+
+    The text encoder sees the pipeline's instruction in front of a prompt (`complex_human_instruction`), as many tokens
+    as the tokenizer makes of it, less two; the prompt's are cut out of what it gives. A length that is given for the
+    text encoder is that of both.
+    """
     scale = 32
     if context.has("vae"):
         scale = 2 ** (len(context.numbers("encoder_block_out_channels", "vae")) - 1)
     patch = context.number("patch_size", "transformer", 1)
-    return {**picture_sizes(context, scale, scale * patch, side=1024), "tokens": context.text(300)}
+    tokens = context.text(300)
+    own = context.model == "text_encoder" and context.shapes.sequence_length is not None
+    instruction = None if own else instruction_of(context)
+    return {
+        **picture_sizes(context, scale, scale * patch, side=1024),
+        "tokens": tokens,
+        "text_encoder_tokens": tokens + (instruction - 2 if instruction is not None else 0),
+    }
+
+
+def instruction_of(context: SpecContext) -> int | None:
+    """The tokens of the instruction; None where they cannot be counted."""
+    return instruction_tokens(context, "sana/pipeline_sana.py", "complex_human_instruction")
+
+
+def uncounted_instruction(context: SpecContext) -> str:
+    """What to tell the user where they cannot be."""
+    if context.shapes.sequence_length is not None or instruction_of(context) is not None:
+        return ""
+    return (
+        "the pipeline puts an instruction before the prompt (complex_human_instruction), whose tokens are not counted"
+        " for want of tokenizer/tokenizer.json: it is traced for the prompt's alone; say how many both have with"
+        " --sequence-length text_encoder=N"
+    )
 
 
 SANA = PipelineFamily("Sana", ("SanaPipeline", "SanaControlNetPipeline"), "sana/pipeline_sana.py", _sana)
@@ -40,7 +69,15 @@ SANA_TRANSFORMER = Spec(
     inputs=(
         Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
         Input("encoder_hidden_states", ("rows", "tokens", "caption_channels")),
-        Input("timestep", ("rows",), "float32", note="multiplied with timestep_scale, but not beside a ControlNet"),
+        Input(
+            "timestep",
+            ("rows",),
+            "float32",
+            when=lambda context: not with_controlnet(context),
+            only="the pipeline has no ControlNet",
+            note="multiplied with timestep_scale",
+        ),
+        Input("timestep", ("rows",), "timestep", when=with_controlnet, only="the pipeline has a ControlNet"),
         TEXT_MASK,
         Input(
             "controlnet_block_{i}",
@@ -66,7 +103,7 @@ SANA_CONTROLNET = Spec(
     inputs=(
         Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
         Input("encoder_hidden_states", ("rows", "tokens", "caption_channels")),
-        Input("timestep", ("rows",), "float32", note="as the transformer's"),
+        Input("timestep", ("rows",), "timestep", note="as the transformer's"),
         Input(
             "controlnet_cond",
             ("rows", "in_channels", "latent_height", "latent_width"),

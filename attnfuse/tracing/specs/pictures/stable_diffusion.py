@@ -15,7 +15,8 @@ from attnfuse.tracing.specs.sizes import vae_scale
 def stable_diffusion_sizes(context: SpecContext) -> Sizes:
     """Height and width: the UNet's `sample_size` × the VAE's downscaling (without one, the VAE's `sample_size`, 512).
 
-    Tokens: as many as the tokenizer fills a text up to, else the text encoder's positions. Guided: two rows an image.
+    Tokens: as many as the tokenizer fills a text up to, else the text encoder's positions. Guided: two rows an image;
+    one where the UNet is distilled and takes guidance as an embedding (`time_cond_proj_dim`, latent consistency).
     """
     scale = vae_scale(context)
 
@@ -32,13 +33,24 @@ def stable_diffusion_sizes(context: SpecContext) -> Sizes:
     height, width = context.image(default, scale, "the VAE's downscaling")
     return {
         "batch": context.shapes.batch or 1,
-        "rows": context.rows(guided=True),
+        "rows": context.rows(guided=not takes_guidance(context, "unet")),
         "height": height,
         "width": width,
         "latent_height": height // scale,
         "latent_width": width // scale,
         "tokens": context.text_filled("text_encoder", "text_encoder_2"),
     }
+
+
+def takes_guidance(context: SpecContext, model: str = "") -> bool:
+    """Whether the UNet is handed guidance as an embedding, and so no second half of a batch without the prompt.
+
+    Pipelines that start from a picture and have a ControlNet double the rows and hand over none, whatever it takes.
+    """
+    name = context.pipeline.class_name
+    if "ControlNet" in name and name.endswith(("Img2ImgPipeline", "InpaintPipeline")):
+        return False
+    return context.has(model or context.model) and context.option("time_cond_proj_dim", model=model) is not None
 
 
 STABLE_DIFFUSION = PipelineFamily(
@@ -209,6 +221,13 @@ UNET_2D_CONDITION = Spec(
             note="the scheduler hands over one scalar, and the first thing the model does is give it an axis",
         ),
         Input("encoder_hidden_states", ("rows", "tokens", "context")),
+        Input(
+            "timestep_cond",
+            ("rows", "time_cond_proj_dim"),
+            when=takes_guidance,
+            only="time_cond_proj_dim is set (latent consistency)",
+            note="guidance, less one, as sines and cosines",
+        ),
         *ADDED_CONDITIONS,
         *controlnet_residuals("rows"),
         Input(
@@ -228,7 +247,6 @@ UNET_2D_CONDITION = Spec(
         Refusal("encoder_hid_dim"),
         Refusal("encoder_hid_dim_type"),
         Refusal("num_class_embeds"),
-        Refusal("time_cond_proj_dim"),  # latent consistency: the pipeline passes `timestep_cond`
         Refusal("addition_embed_type", (None, "text_time")),
         Refusal("attention_type", ("default",)),  # GLIGEN: the pipeline passes boxes
     ),

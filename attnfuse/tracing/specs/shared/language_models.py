@@ -14,7 +14,7 @@ from attnfuse.tracing.specs.pictures.flux import FLUX_2
 from attnfuse.tracing.specs.pictures.kolors import KOLORS
 from attnfuse.tracing.specs.pictures.lumina import LUMINA, LUMINA_2
 from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE
-from attnfuse.tracing.specs.pictures.sana import SANA
+from attnfuse.tracing.specs.pictures.sana import SANA, uncounted_instruction
 from attnfuse.tracing.specs.record import Input, Output, Spec
 from attnfuse.tracing.specs.shared.text_encoders import IDS, MASK, text_tokens
 from attnfuse.tracing.specs.videos.hunyuan_video import HUNYUAN_VIDEO
@@ -56,6 +56,7 @@ _GEMMA_2 = replace(
     source="sana/pipeline_sana.py",
     outputs=(Output("last_hidden_state", "result[0]"),),
     fixed={},
+    doubt=uncounted_instruction,
 )
 
 _GEMMA_2_PENULTIMATE = replace(
@@ -64,6 +65,7 @@ _GEMMA_2_PENULTIMATE = replace(
     source="lumina2/pipeline_lumina2.py",
     outputs=(Output("penultimate_hidden_state", "result[1][-2]"),),
     fixed={"output_hidden_states": True},
+    doubt=None,
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from attnfuse.errors import UsageError
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LAST_BUT_ONE, LAST_LAYER, LORA_SCALE
 from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, PLAIN_RESULTS
@@ -35,6 +36,19 @@ def text_tokens(context: SpecContext) -> Sizes:
     return {"text_tokens": context.sizes.get(f"{context.model}_tokens", context.sizes["tokens"])}
 
 
+def clip_tokens(context: SpecContext) -> Sizes:
+    """Those of CLIP: UsageError beyond its positions, where the user asked for as many."""
+    sizes, asked = text_tokens(context), context.shapes.sequence_length
+    positions = context.number("max_position_embeddings", default=77)
+    if asked is not None and sizes["text_tokens"] > positions:
+        raise UsageError(
+            f"sequence length {sizes['text_tokens']} is more than the text encoder's {positions} positions; for a"
+            " longer text, encoded in pieces, give it to those that take the whole: --sequence-length unet="
+            f"{sizes['text_tokens']}."
+        )
+    return sizes
+
+
 IDS = Input("input_ids", ("batch", "text_tokens"), "int64")
 
 _HIDDEN_STATES = {"output_hidden_states": True, "return_dict": False}
@@ -50,7 +64,7 @@ CLIP = Spec(
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
     outputs=(Output("last_hidden_state"), Output("pooler_output", "result[1]")),
-    sizes=text_tokens,
+    sizes=clip_tokens,
     refuse=_NO_MASK,
     fixed_settings=(
         LORA_SCALE,
@@ -66,7 +80,7 @@ CLIP_PROJECTED = Spec(
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
     outputs=(Output("last_hidden_state", "result[1]"), Output("text_embeds")),
-    sizes=text_tokens,
+    sizes=clip_tokens,
     refuse=_NO_MASK,
     fixed_settings=(
         LORA_SCALE,
@@ -84,7 +98,7 @@ CLIP_PENULTIMATE = Spec(
     inputs=(IDS,),
     outputs=(Output("penultimate_hidden_state", "result[2][-2]"), Output("pooler_output", "result[1]")),
     fixed=_HIDDEN_STATES,
-    sizes=text_tokens,
+    sizes=clip_tokens,
     refuse=_NO_MASK,
     fixed_settings=(
         LORA_SCALE,
@@ -101,7 +115,7 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
     inputs=(IDS,),
     outputs=(Output("penultimate_hidden_state", "result[2][-2]"), Output("text_embeds")),
     fixed=_HIDDEN_STATES,
-    sizes=text_tokens,
+    sizes=clip_tokens,
     refuse=_NO_MASK,
     fixed_settings=(
         LORA_SCALE,
@@ -143,6 +157,7 @@ T5_COSMOS = replace(
     families=(COSMOS,),
     models=("text_encoder",),
     source="cosmos/pipeline_cosmos_text2world.py",
+    inputs=(IDS, replace(MASK, dtype="bool")),
     # That pipeline runs it in float32 whatever the others are held in.
     dtype=lambda context: "float32" if context.pipeline.class_name == "CosmosTextToWorldPipeline" else context.dtype,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import PLAIN_RESULTS
 from attnfuse.tracing.specs.pictures.aura_flow import AURA_FLOW
 from attnfuse.tracing.specs.pictures.cogview import COGVIEW_3, COGVIEW_4
@@ -18,7 +18,7 @@ from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.sana import SANA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
-from attnfuse.tracing.specs.record import Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.record import FixedSetting, Input, Output, Refusal, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF
 from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
@@ -44,10 +44,31 @@ _AS_HELD = (
 )
 """Families that run an AutoencoderKL in the type they are held in."""
 
+_BY_PICTURE = tuple(family for family in _AS_HELD if family not in (ANIMATE_DIFF, LATTE))
+"""Those that decode as many pictures as there are in a batch."""
+
+_ENCODE_ROWS = frozenset(
+    {"StableDiffusion3ControlNetPipeline", "HunyuanDiTControlNetPipeline", "SanaControlNetPipeline"}
+)
+"""Pipelines that double a ControlNet's picture for guidance, and then encode it."""
+
+
+def _encoded(context: SpecContext) -> Sizes:
+    """Pictures in one run: the batch, or as many as the denoiser has rows."""
+    rows = context.pipeline.class_name in _ENCODE_ROWS
+    return {"pictures": context.sizes["rows" if rows else "batch"]}
+
+
+def _decoded_frames(context: SpecContext) -> Sizes:
+    """Pictures in one run: all frames of all videos, or of Latte at most 14."""
+    frames = context.sizes["batch"] * context.sizes["frames"]
+    return {"images": min(frames, 14) if context.pipeline.class_name == "LattePipeline" else frames}
+
+
 KL_DECODER = Spec(
     class_name="AutoencoderKL",
     library="diffusers",
-    families=_AS_HELD,
+    families=_BY_PICTURE,
     models=("vae",),
     component="{model}_decoder",
     method="decode",
@@ -64,8 +85,36 @@ KL_ENCODER = Spec(
     component="{model}_encoder",
     method="encode",
     source="stable_diffusion/pipeline_stable_diffusion_img2img.py",
-    inputs=(Input("image", ("batch", "in_channels", "height", "width"), to="x"),),
+    inputs=(
+        Input(
+            "image",
+            ("pictures", "in_channels", "height", "width"),
+            to="x",
+            note="a batch; doubled in the pipelines of Stable Diffusion 3, HunyuanDiT and Sana with a ControlNet",
+        ),
+    ),
     outputs=(Output("moments"),),  # mean and log-variance, side by side
+    sizes=_encoded,
+)
+
+# Every frame has latents of its own, and goes through by itself.
+_FRAME_LATENTS = ("images", "latent_channels", "latent_height", "latent_width")
+
+_FRAMES_DECODER = replace(
+    KL_DECODER,
+    families=(ANIMATE_DIFF, LATTE),
+    source="animatediff/pipeline_animatediff.py",
+    inputs=(Input("latents", _FRAME_LATENTS, to="z", note="every frame's"),),
+    sizes=_decoded_frames,
+    fixed_settings=(
+        FixedSetting(
+            "decode_chunk_size",
+            14,
+            "frames that are decoded in one run, all where there are no more: fill up the last of several runs",
+            when=lambda context: context.pipeline.class_name == "LattePipeline",
+            only="in Latte",
+        ),
+    ),
 )
 
 
@@ -125,8 +174,14 @@ _FLUX_2_ENCODER = replace(
 _TINY_DECODER = replace(
     KL_DECODER,
     class_name="AutoencoderTiny",
-    families=(*_AS_HELD, STABLE_DIFFUSION_XL),
+    families=(*_BY_PICTURE, STABLE_DIFFUSION_XL),
     inputs=(Input("latents", ("batch", "latent_channels", "latent_height", "latent_width"), to="x"),),
+)
+
+_TINY_FRAMES_DECODER = replace(
+    _FRAMES_DECODER,
+    class_name="AutoencoderTiny",
+    inputs=(Input("latents", _FRAME_LATENTS, to="x", note="every frame's"),),
 )
 
 _TINY_ENCODER = replace(
@@ -168,6 +223,7 @@ _DC_ENCODER = replace(
 
 SPECS = (
     KL_DECODER,
+    _FRAMES_DECODER,
     KL_ENCODER,
     _XL_DECODER,
     _XL_ENCODER,
@@ -177,6 +233,7 @@ SPECS = (
     _FLUX_2_DECODER,
     _FLUX_2_ENCODER,
     _TINY_DECODER,
+    _TINY_FRAMES_DECODER,
     _TINY_ENCODER,
     _MOVQ_DECODER,
     _MOVQ_ENCODER,

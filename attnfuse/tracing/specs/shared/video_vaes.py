@@ -7,7 +7,7 @@ from dataclasses import replace
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION, ONE_TILE, UNCHUNKED, WHOLE_VIDEO
 from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE
-from attnfuse.tracing.specs.record import Input, Output, Refusal
+from attnfuse.tracing.specs.record import Input, Output, no_sizes
 from attnfuse.tracing.specs.shared.vaes import KL_DECODER, KL_ENCODER, upcast_half
 from attnfuse.tracing.specs.videos.allegro import ALLEGRO
 from attnfuse.tracing.specs.videos.cogvideox import COGVIDEOX, CONSIS_ID
@@ -72,7 +72,17 @@ _LTX_DECODER = replace(
     class_name="AutoencoderKLLTXVideo",
     families=(LTX,),
     source="ltx/pipeline_ltx.py",
-    refuse=(Refusal("timestep_conditioning", (False,)),),
+    inputs=(
+        _VIDEO_LATENTS,
+        Input(
+            "timestep",
+            ("batch",),
+            to="temb",
+            when=lambda context: bool(context.option("timestep_conditioning", False)),
+            only="timestep_conditioning is set (0.9.1 and later)",
+            note="how much noise the latents were given: `decode_timestep`",
+        ),
+    ),
 )
 
 _HUNYUAN_VIDEO_DECODER = replace(
@@ -85,14 +95,31 @@ _HUNYUAN_VIDEO_DECODER = replace(
 
 _VIDEO_ENCODER = replace(
     KL_ENCODER,
+    sizes=no_sizes,
     inputs=(Input("video", ("batch", "in_channels", "frames", "height", "width"), to="x"),),
 )
+
+
+def _encoded_frames(context: SpecContext) -> Sizes:
+    """Of a video all, of a picture one."""
+    of_picture = context.pipeline.class_name in ("CogVideoXImageToVideoPipeline", "ConsisIDPipeline")
+    return {"encoded_frames": 1 if of_picture else context.sizes["frames"]}
+
 
 _COGVIDEOX_ENCODER = replace(
     _VIDEO_ENCODER,
     class_name="AutoencoderKLCogVideoX",
     families=(COGVIDEOX, CONSIS_ID),
     source="cogvideo/pipeline_cogvideox_video2video.py",
+    inputs=(
+        Input(
+            "video",
+            ("batch", "in_channels", "encoded_frames", "height", "width"),
+            to="x",
+            note="one frame where the pipeline starts from a picture (CogVideoXImageToVideo, ConsisID)",
+        ),
+    ),
+    sizes=_encoded_frames,
 )
 
 _LTX_ENCODER = replace(

@@ -39,7 +39,7 @@ HUNYUAN_VIDEO_TRANSFORMER = Spec(
     source="hunyuan_video/pipeline_hunyuan_video.py",
     inputs=(
         Input("hidden_states", ("rows", "in_channels", "latent_frames", "latent_height", "latent_width")),
-        Input("timestep", ("rows",)),
+        Input("timestep", ("rows",), "float32", note="of the type of the latents, which are float32 until here"),
         Input("encoder_hidden_states", ("rows", "tokens", "text_embed_dim")),
         Input("encoder_attention_mask", ("rows", "tokens")),
         Input("pooled_projections", ("rows", "pooled_projection_dim")),

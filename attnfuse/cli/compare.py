@@ -1,0 +1,218 @@
+"""`attnfuse compare`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from attnfuse.cli import exit_codes
+from attnfuse.cli.console import say, stderr_console
+from attnfuse.cli.destinations import check_apart
+from attnfuse.cli.options import PATH, progress_option, shape_options, trace_options, with_options
+from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
+from attnfuse.errors import UsageError
+from attnfuse.names import counted
+from attnfuse.output import OutputStage, free_place
+from attnfuse.output_verification import SourceRequest, Written, open_for, read_written
+from attnfuse.pictures import BackendName, require_runtime
+from attnfuse.progress import Progress, Silent
+from attnfuse.terminal import LineProgress
+from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.inputs import read_inputs
+from attnfuse.verify import require_executor
+
+if TYPE_CHECKING:
+    from attnfuse.pictures.comparison import Apart, Comparison
+
+DOCUMENT = "comparison.json"
+_PROMPT = "a photo of an astronaut riding a horse"
+_STEPS = 4
+
+
+@click.command("compare")
+@click.argument("folder", metavar="OUT", type=PATH)
+@click.option("--against", metavar="SOURCE", help="The pipeline that OUT was compiled from.")
+@click.option(
+    "--prompt",
+    "prompts",
+    multiple=True,
+    default=(_PROMPT,),
+    show_default=True,
+    metavar="TEXT",
+    help="What to show (repeatable).",
+)
+@negative_option
+@click.option("--steps", type=click.IntRange(1), default=_STEPS, show_default=True, help="Steps of the scheduler.")
+@noise_options
+@backend_options
+@click.option(
+    "--within",
+    type=click.FloatRange(0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="How many times as far from float64 as the source's own graphs the compiled ones may be.",
+)
+@click.option(
+    "--reference/--no-reference", default=True, help="Run the source's graphs in float64 too, or leave --within out."
+)
+@click.option("--max-error", type=click.FloatRange(0), help="Largest relative error to the source's graphs.")
+@click.option("--min-psnr", type=float, metavar="DB", help="Least PSNR of a picture.")
+@click.option("--min-ssim", type=click.FloatRange(-1, 1), help="Least SSIM of a picture.")
+@with_options(*shape_options, *trace_options)
+@click.option("-o", "--output", type=PATH, help="New folder for the pictures, side by side too, and comparison.json.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
+@progress_option
+def compare_command(
+    folder: Path,
+    against: str | None,
+    prompts: tuple[str, ...],
+    backend: BackendName,
+    device_texts: tuple[str, ...],
+    within: float,
+    reference: bool,
+    max_error: float | None,
+    min_psnr: float | None,
+    min_ssim: float | None,
+    output: Path | None,
+    as_json: bool,
+    progress: str,
+    **options: Any,
+) -> int:
+    """Compare pictures of the graphs in OUT with those of the graphs of SOURCE: same prompt, noise and steps.
+
+    SOURCE is traced again, and its graphs run unfused, on this machine's CPU. Sizes and types are those of OUT; options
+    that are given come before. Exit code 4 where a figure cannot be had, or is beyond what was asked for (docs/run.md).
+    """
+    require_runtime("attnfuse compare", backend)
+    require_executor("numbers")
+    from attnfuse.pictures.comparison import CompareRequest, Thresholds, compare
+
+    asked = asked_of(prompts, options)
+    written = read_written(folder)
+    against = _recorded(written, folder) if against is None else against
+    with contextlib.ExitStack() as stack:
+        stage = None
+        if output is not None:
+            for place in (folder, Path(against)):
+                check_apart("folder of the comparison", output, place, None)
+            stage = stack.enter_context(OutputStage(free_place(output)))
+        request = CompareRequest(
+            folder=folder,
+            source=open_for(folder, _source(against, written, options)),
+            asked=asked,
+            inputs=written.manifest.inputs,
+            thresholds=Thresholds(within if reference else None, max_error, min_psnr, min_ssim),
+            backend=backend,
+            devices=devices_of(device_texts),
+            reference=reference,
+            told=None if progress == "never" else _told,
+        )
+        with _progress(silent=progress == "never") as watch:
+            found = compare(request, watch)
+        if stage is not None:
+            _write(found, stage)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    _say(found)
+    if output is not None:
+        say(f"wrote {output}.")
+    return 0 if found.passed else exit_codes.VERIFICATION
+
+
+def _recorded(written: Written, folder: Path) -> str:
+    raise UsageError(f"name the pipeline that {folder} was compiled from: --against SOURCE.")
+
+
+def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRequest:
+    """The source, to be traced as it was for the output as far as its manifest tells, or as the options say."""
+    given = ShapeOptions(*(options[field.name] for field in fields(ShapeOptions)))
+    types = {component.dtype for component in written.manifest.components}
+    return SourceRequest(
+        source=against,
+        dtype=next(iter(types)) if options["dtype"] is None and len(types) == 1 else options["dtype"],
+        shapes=_shapes(written, given),
+        given=() if options["inputs_file"] is None else read_inputs(options["inputs_file"]),
+        cache=options["cache_dir"],
+        strict_config=options["strict_config"],
+        trace=options["trace"],
+    )
+
+
+def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
+    components = {component.name: component for component in written.manifest.components}
+    found: dict[str, Any] = {}
+    if (decoder := components.get("vae_decoder")) is not None and -1 not in decoder.inputs[0].shape:
+        found["batch"] = decoder.inputs[0].shape[0]
+        found["height"], found["width"] = decoder.outputs[0].shape[-2:]
+    rows = {one.value for component in components.values() for one in component.fixed if one.name == "guidance_rows"}
+    if len(rows) == 1:
+        found["guidance"] = rows == {2}
+    return replace(given, **{name: value for name, value in found.items() if getattr(given, name) is None})
+
+
+@contextlib.contextmanager
+def _progress(*, silent: bool) -> Iterator[Progress]:
+    if silent:
+        yield Silent()
+        return
+    with LineProgress(stderr_console()) as progress:
+        yield progress
+
+
+def _told(whose: str, done: int, total: int) -> None:
+    say(f"{whose}: step {done} of {total}")
+
+
+def _write(found: Comparison, stage: OutputStage) -> None:
+    """Write the pictures and the document, all or none."""
+    from attnfuse.pictures.running import encoded, numbered
+
+    pictures = {
+        "picture.png": found.compiled.found.images,
+        "unfused.png": found.unfused.found.images,
+        "side_by_side.png": found.side_by_side(),
+    }
+    for name, images in pictures.items():
+        for file, image in zip(numbered(Path(name), len(images)), images, strict=True):
+            stage.write(file.name, [encoded(image, file)])
+    stage.write(DOCUMENT, [(json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode()])
+    stage.publish()
+
+
+def _say(found: Comparison) -> None:
+    """The worst of each output and all steps and pictures, then what is wrong."""
+    outputs: dict[str, list[Apart]] = {}
+    for one in found.stages:
+        outputs.setdefault(one.what, []).append(one)
+    for what, several in outputs.items():
+        say(f"{what}, worst of {counted(len(several), 'run')}: {_figures(several)}")
+    for one in found.steps:
+        say(f"latents after step {one.number + 1}: {_figures([one])}")
+    for number, picture in enumerate(found.pictures):
+        ratio = "none" if picture.psnr is None else f"{picture.psnr:.1f} dB"
+        alike = "none" if picture.ssim is None else f"{picture.ssim:.4f}"
+        say(f"picture {number + 1}: PSNR {ratio}, SSIM {alike}")
+    for note in found.notes:
+        say(f"note: {note}")
+    for finding in found.findings:
+        say(f"DIFFERS: {finding}")
+    if found.backend == "cpu":
+        say("not verified: no graph was run on a device")
+
+
+def _figures(several: Sequence[Apart]) -> str:
+    known = [one for one in several if one.figures is not None]
+    if len(known) < len(several) or not known:
+        return "cannot be compared"
+    worst = max(known, key=lambda one: one.figures.relative if one.figures else 0)
+    assert worst.figures is not None
+    said = f"relative error {worst.figures.relative:.2e}, largest {worst.figures.max_abs:.2e}"
+    if worst.fused is None or worst.own is None:
+        return said
+    return f"{said}; to float64 {worst.fused:.2e}, the source's own {worst.own:.2e}"

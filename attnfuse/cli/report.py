@@ -1,0 +1,70 @@
+"""`attnfuse report`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import click
+
+from attnfuse.cli import exit_codes
+from attnfuse.cli.console import say, show, stdout_console
+from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.options import PATH
+from attnfuse.errors import UsageError
+from attnfuse.printing import write_file
+from attnfuse.report.figures import figures_of
+from attnfuse.report.junit import junit
+from attnfuse.report.markdown import markdown
+from attnfuse.report.model import Report
+from attnfuse.report.page import page
+from attnfuse.report.reading import read_report
+from attnfuse.report.require import Requirement, parse_requirement
+from attnfuse.report.table import render
+
+_Form: TypeAlias = Callable[[Report, Mapping[str, Any] | None, Sequence[Requirement]], bytes]
+_FORMS: dict[str, _Form] = {
+    "markdown": lambda report, verification, requirements: markdown(report, verification, requirements).encode(),
+    "junit": junit,
+    "html": lambda report, verification, _: page(report, verification),
+}
+
+
+@click.command("report")
+@click.argument("written", metavar="OUT", type=PATH)
+@click.option(
+    "--format", "form", type=click.Choice(["text", *_FORMS]), default="text", show_default=True, help="How to show it."
+)
+@click.option(
+    "--require",
+    multiple=True,
+    metavar="EXPR",
+    help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
+)
+@click.option("-o", "--output", type=PATH, help="Output file.  [default: stdout]")
+def report_command(written: Path, form: str, require: tuple[str, ...], output: Path | None) -> int:
+    """Show the report of OUT again: an output of compile, a report.json, or what --report wrote.
+
+    markdown is for the summary of a CI job, junit for what reads results of tests, html the page that compile writes.
+    Exit code 1 where a requirement does not hold.
+    """
+    requirements = [parse_requirement(text) for text in require]
+    if form == "text" and output is not None:
+        raise UsageError("--format text is for reading here; drop -o, or ask for --format markdown, junit or html.")
+    if output is not None:
+        check_apart("report", output, written, None)
+        check_writable(output)
+    report, verification = read_report(written)
+    if form == "text":
+        show(stdout_console(), render(report, figures_of(verification)))
+    else:
+        content = _FORMS[form](report, verification, requirements)
+        if output is None:
+            click.echo(content, nl=False)
+        else:
+            write_file(output, content)
+    unmet = [text for requirement in requirements if (text := requirement.unmet(report)) is not None]
+    for text in unmet:
+        say(f"error: {text}.")
+    return exit_codes.UNMET if unmet else 0

@@ -1,0 +1,109 @@
+"""`attnfuse run`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attnfuse.cli.console import say
+from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.options import PATH, progress_option
+from attnfuse.cli.pictures import (
+    asked_of,
+    backend_options,
+    devices_of,
+    negative_option,
+    noise_options,
+    steps_option,
+    told_steps,
+)
+from attnfuse.errors import UsageError
+from attnfuse.names import counted
+from attnfuse.output import OutputStage, free_place
+from attnfuse.pictures import BackendName, require_runtime
+from attnfuse.printing import write_file
+
+
+def _size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    found = None if value is None else re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", value)
+    if value is not None and found is None:
+        raise click.BadParameter(f"{value!r} is no size; give width and height, such as 512x512.")
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+@click.command("run")
+@click.argument("folder", metavar="OUT", type=PATH)
+@click.option(
+    "--prompt",
+    "prompts",
+    multiple=True,
+    required=True,
+    metavar="TEXT",
+    help="What to show; a picture of each (repeatable).",
+)
+@negative_option
+@steps_option
+@noise_options
+@click.option("--size", callback=_size, metavar="WxH", help="Fail unless pictures are of that width and height.")
+@backend_options
+@click.option("-o", "--output", type=PATH, required=True, help="The picture (.png, .jpg, .webp); several have numbers.")
+@click.option("--record", type=PATH, help="New folder for what each component was fed, as --data takes it.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done and how long it took as JSON on stdout.")
+@progress_option
+def run_command(
+    folder: Path,
+    prompts: tuple[str, ...],
+    size: tuple[int, int] | None,
+    backend: BackendName,
+    device_texts: tuple[str, ...],
+    output: Path,
+    record: Path | None,
+    as_json: bool,
+    progress: str,
+    **options: Any,
+) -> int:
+    """Make pictures with the graphs in OUT, a folder that compile wrote of a pipeline.
+
+    The backend cpu computes what the graphs mean, and nothing of how a device runs them (docs/run.md).
+    """
+    require_runtime("attnfuse run", backend)
+    from attnfuse.pictures.recording import write_inputs
+    from attnfuse.pictures.running import FORMATS, check_finite, encoded, numbered, ran_document, run_folder
+
+    if output.suffix.lower() not in FORMATS:
+        raise UsageError(f"the picture {output} ends in none of {', '.join(FORMATS)}; name a file that does.")
+    check_apart("picture", output, folder, None)
+    check_writable(output, "picture")
+    with contextlib.ExitStack() as stack:
+        stage = None
+        if record is not None:
+            check_apart("folder of inputs", record, folder, None)
+            if record.suffix:
+                raise UsageError(f"--record {record} names a file, and there are several components: name a folder.")
+            stage = stack.enter_context(OutputStage(free_place(record)))
+        stepped = stack.enter_context(told_steps("pictures", silent=progress == "never"))
+        asked = asked_of(prompts, options)
+        ran = run_folder(folder, asked, backend, devices_of(device_texts), size, stepped)
+        check_finite(ran)
+        files = numbered(output, len(ran.found.images))
+        contents = [encoded(image, file) for image, file in zip(ran.found.images, files, strict=True)]
+        if stage is not None:
+            write_inputs(ran.calls, stage)
+            stage.publish()
+    for file, content in zip(files, contents, strict=True):
+        write_file(file, content)
+    for prompt, cut in zip(prompts, ran.found.cut, strict=True):
+        if cut:
+            say(f"warning: of {prompt!r} no text encoder saw {cut!r}: it is too long for the graph.")
+    if as_json:
+        click.echo(json.dumps(ran_document(asked, ran, files), indent=1, ensure_ascii=False))
+    took = ", ".join(f"{name} {value / 1000:.1f} s" for name, value in ran.found.milliseconds.items())
+    say(f"wrote {', '.join(map(str, files))} ({counted(len(ran.steps), 'step')}; {took}).")
+    if record is not None:
+        say(f"wrote {record} ({counted(sum(map(len, ran.calls.values())), 'set')} of inputs).")
+    return 0

@@ -1,0 +1,80 @@
+"""LoRAs as the user names them: FILE, or FILE:SCALE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnfuse.errors import SourceError, UsageError
+from attnfuse.lora.layers import Layer, lora_file, read_layers
+from attnfuse.mindir.tensorfile import TensorFile
+from attnfuse.output import digest
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLora:
+    """A file of a LoRA and the scale that it is merged with."""
+
+    file: Path
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """One that was read: its layers, its scale, and the SHA-256 of its file."""
+
+    file: Path
+    scale: float
+    sha256: str
+    layers: tuple[Layer, ...]
+
+
+def parse_lora(text: str) -> GivenLora:
+    """What `FILE` or `FILE:SCALE` names. Raises UsageError."""
+    name, _, number = text.rpartition(":")
+    if not name or Path(text).exists():
+        return _checked(text, 1.0)
+    try:
+        scale = float(number)
+    except ValueError:
+        return _checked(text, 1.0)
+    if not math.isfinite(scale):
+        raise UsageError(f"--lora {text}: the scale {number} is not a finite number.")
+    return _checked(name, scale)
+
+
+def _checked(name: str, scale: float) -> GivenLora:
+    if not name:
+        raise UsageError("--lora needs the path of a file; it was given an empty one.")
+    return GivenLora(Path(name), scale)
+
+
+def read_loras(given: Sequence[GivenLora], parts: Sequence[str]) -> tuple[Lora, ...]:
+    """Read them for a pipeline with these parts.
+
+    Raises SourceError as `read_layers` does, UsageError where one is given twice, under whatever names.
+    """
+    found: dict[str, Lora] = {}
+    for one in given:
+        path = lora_file(one.file)
+        if not path.exists():
+            raise SourceError(f"the LoRA {path} does not exist.")
+        file = TensorFile(path)
+        sha256 = digest(path).sha256
+        if sha256 in found:
+            raise UsageError(
+                f"the LoRA {path} is given twice (as {found[sha256].file} too); give it once, with the sum of both"
+                " scales if that is meant."
+            )
+        found[sha256] = Lora(path, one.scale, sha256, read_layers(file, parts))
+    return tuple(found.values())
+
+
+def check_used(loras: Sequence[Lora], parts: Collection[str]) -> None:
+    """Raise UsageError for a LoRA that is for none of these parts, which are compiled or stand beside what is."""
+    for lora in loras:
+        own = sorted({layer.part for layer in lora.layers})
+        if not set(parts).intersection(own):
+            raise UsageError(f"the LoRA {lora.file} is for {', '.join(own)}, and none of that is compiled; drop it.")

@@ -1,0 +1,118 @@
+"""What a LoRA adds to a weight: scale · up · down, some rows at a time, the same numbers on every machine.
+
+    delta[o, …] = scale · Σ_r up[o, r] · down[r, …]         (kohya-ss/sd-scripts, networks/lora.py; PEFT, lora/layer.py)
+
+`up` is (out, rank) and `down` (rank, in), or of a convolution (out, rank, 1, 1) and (rank, in, height, width). How a
+processor orders a product of matrices changes its last bits, so each factor is cut into two fixed-point halves of 23
+bits, a row of `up` and a column of `down` at a time: products of halves are sums of whole numbers below 2^53, which
+float64 holds whatever the order. What is left out, the product of both lower halves, is below 2^-44 of the largest
+product of its row and column. The sum is added to the weight in float64, and rounded once, to the graph's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from attnfuse.errors import SourceError
+from attnfuse.mindir.tensorfile import TensorFile
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+_BITS = 23
+_RANKS = 2 ** (53 - 2 * _BITS)
+"""Products of halves whose sum float64 holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """Tensors `up` and `down` of the safetensors file `file`, and their scale.
+
+    Of a layer that joins several, as of query, key and value, `rows` are the runs of `up`'s rows that belong to the
+    weight, in parts of which all of it has `of`; none means all of it.
+    """
+
+    file: Path
+    up: str
+    down: str
+    scale: float
+    rows: tuple[tuple[int, int], ...] = ()
+    of: int = 1
+
+
+class Delta:
+    """One of them, read."""
+
+    def __init__(self, source: LowRank, file: TensorFile) -> None:
+        """Raises SourceError where the tensors do not fit each other."""
+        up, down = (file.values(key).astype(np.float64) for key in (source.up, source.down))
+        if not (np.isfinite(up).all() and np.isfinite(down).all()):
+            raise SourceError(f"{source.up!r} or {source.down!r} of {source.file} holds numbers that are not finite.")
+        self.source = source
+        self.shape = shape_of(source, file)
+        if source.rows:
+            part = len(up) // source.of
+            up = np.concatenate([up[first * part : last * part] for first, last in source.rows])
+        self._scale = source.scale
+        self._up = up.reshape(len(up), -1)
+        self._down = down.reshape(len(down), -1)
+        self._halves = [_halves(self._down[at : at + _RANKS], 0) for at in range(0, len(self._down), _RANKS)]
+
+    def rows(self, first: int, last: int) -> Floats:
+        """What is added to the rows from `first` to `last`, which is left out: (rows, elements of a row)."""
+        total = np.zeros((last - first, self._down.shape[1]))
+        for number, (high, low) in enumerate(self._halves):
+            at = number * _RANKS
+            own_high, own_low = _halves(self._up[first:last, at : at + _RANKS], 1)
+            total += own_high @ high
+            total += own_high @ low
+            total += own_low @ high
+        return total * self._scale
+
+
+def shape_of(source: LowRank, file: TensorFile) -> tuple[int, ...]:
+    """The shape of the weight that it is added to. Raises SourceError where up and down do not fit each other."""
+    up, down = file.entry(source.up).shape, file.entry(source.down).shape
+    fits = len(up) == len(down) and len(up) in (2, 4) and up[1] == down[0] and prod(up[2:]) == 1
+    if not fits or (source.rows and up[0] % source.of):
+        raise SourceError(
+            f"{source.up!r} of {source.file} has shape {list(up)} and {source.down!r} {list(down)}, which do not fit"
+            " each other."
+        )
+    out = up[0] if not source.rows else sum(last - first for first, last in source.rows) * up[0] // source.of
+    return (out, *down[1:])
+
+
+def _halves(values: Floats, axis: int) -> tuple[Floats, Floats]:
+    """The values as the sum of two: each is whole multiples, below 2^23, of one power of two along the axis."""
+    largest = np.abs(values).max(axis=axis, keepdims=True, initial=0.0)
+    _, exponent = np.frexp(largest)
+    unit = np.ldexp(1.0, exponent - _BITS)
+    high = np.rint(values / unit) * unit
+    finer = np.ldexp(unit, -_BITS)
+    low: Floats = np.rint((values - high) / finer) * finer
+    return high, low
+
+
+def opened(sources: Sequence[LowRank], files: dict[Path, TensorFile]) -> list[Delta]:
+    """All of them, read; `files` are those open."""
+    deltas: list[Delta] = []
+    for source in sources:
+        if source.file not in files:
+            files[source.file] = TensorFile(source.file)
+        deltas.append(Delta(source, files[source.file]))
+    return deltas
+
+
+def merged(base: npt.NDArray[Any], deltas: Sequence[Delta], first: int) -> Floats:
+    """Rows of a weight, from `first` on, with what is added to them; in float64."""
+    total = base.astype(np.float64)
+    for delta in deltas:
+        total += delta.rows(first, first + len(base))
+    return total

@@ -1,0 +1,180 @@
+"""A prompt through the graphs of a folder: the runtime's loop, with its errors as attnfuse's own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from attnfuse.errors import SourceError, UsageError
+from attnfuse.ir.types import Array
+from attnfuse.pictures import BackendName
+from attnfuse.pictures.recording import Call, Recording
+from attnfuse_runtime import AttnfuseRuntimeError
+from attnfuse_runtime.backends import Devices, backend
+from attnfuse_runtime.errors import InputError, SchedulerError
+from attnfuse_runtime.manifest import Manifest, read_manifest
+from attnfuse_runtime.pipeline import Pipeline
+from attnfuse_runtime.text_to_image import Pictures, TextToImage
+
+Stepped = Callable[[int, int], None]
+"""Told after each step how many are done, and of how many."""
+
+FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Of pictures, by the endings of files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What to make pictures of: one of each prompt, with noise drawn from `seed`.
+
+    `negative` are none, one for all, or one for each; None leaves the number of steps, or the guidance, to the loop.
+    """
+
+    prompts: tuple[str, ...]
+    negative: tuple[str, ...] = ()
+    steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The latents after a step, float32 [pictures, …]."""
+
+    timestep: float
+    latents: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a run: pictures, the latents after each step, and what each component was fed and gave."""
+
+    found: Pictures
+    steps: tuple[Step, ...]
+    calls: Mapping[str, list[Call]]
+    scheduler: str
+
+
+@contextlib.contextmanager
+def own_errors() -> Iterator[None]:
+    """Errors of the runtime as those that the command line knows: UsageError for arguments, else SourceError."""
+    try:
+        yield
+    except (InputError, SchedulerError) as error:
+        raise UsageError(str(error)) from None
+    except AttnfuseRuntimeError as error:
+        raise SourceError(str(error)) from None
+
+
+def run_folder(
+    folder: Path,
+    asked: Asked,
+    name: BackendName = "cpu",
+    devices: Devices = None,
+    size: tuple[int, int] | None = None,
+    stepped: Stepped | None = None,
+) -> Ran:
+    """Pictures of the graphs in an output folder.
+
+    `size` is the width and height that the pictures are to have, which are those that were compiled. Raises SourceError
+    where the folder is none that runs, or a graph fails; UsageError for arguments that do not fit it.
+    """
+    with own_errors():
+        manifest = read_manifest(folder)
+        check_size(manifest, size)
+        Pipeline.from_folder(folder, name, devices)  # which looks whether the backend is for what was compiled
+        recording = Recording(backend(name, devices))
+        return run_pipeline(Pipeline(manifest, recording), recording, folder, asked, stepped)
+
+
+def run_pipeline(
+    pipeline: Pipeline, recording: Recording, source: Path, asked: Asked, stepped: Stepped | None = None
+) -> Ran:
+    """Pictures of a pipeline whose graphs `recording` runs; `source` has its scheduler and tokenizers. Raises as
+    `run_folder`."""
+    steps: list[Step] = []
+
+    def keep(number: int, timestep: float, latents: Array) -> None:
+        steps.append(Step(timestep, latents.copy()))
+        if stepped is not None:
+            stepped(len(steps), len(loop.scheduler.timesteps))
+
+    steps_asked: dict[str, Any] = {} if asked.steps is None else {"steps": asked.steps}
+    # Latents that are not finite are for the caller to tell of.
+    with own_errors(), np.errstate(invalid="ignore", over="ignore"):
+        loop = TextToImage(pipeline, source)
+        found = loop(
+            list(asked.prompts),
+            _negative(asked),
+            seed=asked.seed,
+            guidance_scale=asked.guidance_scale,
+            callback=keep,
+            progress=False,  # told by `stepped`
+            **steps_asked,
+        )
+    return Ran(found, tuple(steps), recording.calls, type(loop.scheduler).__name__)
+
+
+def check_size(manifest: Manifest, size: tuple[int, int] | None) -> None:
+    """Raise UsageError where the pictures of the graphs are of another width and height."""
+    decoder = manifest.components.get("vae_decoder")
+    if size is None or decoder is None:
+        return
+    height, width = decoder.outputs[0].shape[-2:]
+    if size != (width, height):
+        raise UsageError(
+            f"{manifest.folder} was compiled for pictures of {width}x{height}, and --size asks for "
+            f"{size[0]}x{size[1]}: compile it again with --width {size[0]} --height {size[1]}."
+        )
+
+
+def check_finite(ran: Ran) -> None:
+    """Raise SourceError where the latents of a run hold numbers that are none: its pictures show nothing."""
+    for number, step in enumerate(ran.steps):
+        if not np.isfinite(step.latents).all():
+            raise SourceError(
+                f"the latents after step {number + 1} are not finite, as a graph overflows or its weights are damaged; "
+                "attnfuse compare tells in which component they begin."
+            )
+
+
+def encoded(image: Image.Image, file: Path) -> bytes:
+    """The bytes of a picture file, in the format of its ending, one of `FORMATS`."""
+    content = io.BytesIO()
+    image.save(content, FORMATS[file.suffix.lower()])
+    return content.getvalue()
+
+
+def numbered(file: Path, count: int) -> list[Path]:
+    """The files of so many pictures: `picture.png`, or `picture_0.png` and on."""
+    return [file] if count == 1 else [file.with_stem(f"{file.stem}_{number}") for number in range(count)]
+
+
+def ran_document(asked: Asked, ran: Ran, files: list[Path]) -> dict[str, Any]:
+    """What a run came to, as JSON: `attnfuse.run/1`. Milliseconds are those of each stage, all its runs together."""
+    return {
+        "schema": "attnfuse.run/1",
+        "pictures": [str(file) for file in files],
+        "size": list(ran.found.images[0].size),
+        "prompts": list(asked.prompts),
+        "not_seen": list(ran.found.cut),
+        "negative_prompts": list(asked.negative),
+        "seed": asked.seed,
+        "steps": len(ran.steps),
+        "guidance_scale": asked.guidance_scale,
+        "scheduler": ran.scheduler,
+        "milliseconds": {name: round(value, 3) for name, value in ran.found.milliseconds.items()},
+    }
+
+
+def _negative(asked: Asked) -> str | list[str] | None:
+    if not asked.negative:
+        return None
+    return asked.negative[0] if len(asked.negative) == 1 else list(asked.negative)

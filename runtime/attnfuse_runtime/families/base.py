@@ -1,0 +1,207 @@
+"""What all kinds of pipelines have in common, and where they may differ."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from attnfuse_runtime.errors import InputError, PipelineError
+from attnfuse_runtime.families.texts import Encoded, TextEncoder
+from attnfuse_runtime.manifest import Component, Tensor
+from attnfuse_runtime.noise import Array
+from attnfuse_runtime.pipeline import Pipeline
+from attnfuse_runtime.prompts import Prompt
+from attnfuse_runtime.schedulers import FlowMatchEulerDiscreteScheduler, Scheduler
+from attnfuse_runtime.watching import Clock
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a folder holds of a pipeline: graphs, `model_index.json`, scheduler, the VAE's configuration, encoders."""
+
+    pipeline: Pipeline
+    index: Mapping[str, Any]
+    scheduler: Scheduler[Any]
+    vae: Mapping[str, Any]
+    encoders: Mapping[str, TextEncoder]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Sizes: of the VAE's latents, [pictures, channels, height, width], and of a picture, height and width."""
+
+    latents: tuple[int, ...]
+    pixels: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a denoiser is told of texts: `states` [texts, tokens, width] and, where it takes them, `pooled`.
+
+    `cut` is what was left out of each text.
+    """
+
+    states: Array
+    pooled: Array | None
+    cut: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the denoiser takes beside latents and timestep: `rows`, one for each of latents, and what all rows share."""
+
+    rows: Mapping[str, Array]
+    same: Mapping[str, Array] = field(default_factory=dict)
+
+
+class Family(ABC):
+    """One kind of pipeline, over the graphs of a folder. The defaults are mindone's."""
+
+    DENOISER: ClassVar[str] = "transformer"
+    SAMPLE: ClassVar[str] = "hidden_states"
+    """Its input for latents."""
+    ENCODERS: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
+    NEEDED: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
+    """The text encoders that the loop cannot be without."""
+    STEPS: ClassVar[int] = 28
+    GUIDANCE: ClassVar[float]
+
+    def __init__(self, setup: Setup) -> None:
+        """Raises PipelineError where graphs, scheduler and encoders do not go together."""
+        self.setup = setup
+        self.scheduler = setup.scheduler
+        lacking = [name for name in self.NEEDED if name not in setup.encoders]
+        if lacking:
+            raise PipelineError(f"the pipeline has no {' and no '.join(lacking)}, and its loop needs that.")
+        self.check()
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise PipelineError where graphs, scheduler and encoders do not go together."""
+
+    @property
+    def denoiser(self) -> Component:
+        """The denoiser, as the manifest has it."""
+        return self.setup.pipeline.manifest.components[self.DENOISER]
+
+    def takes(self, name: str) -> bool:
+        """Whether the denoiser has this input."""
+        return any(one.name == name for one in self.denoiser.inputs)
+
+    @property
+    def texts(self) -> Tensor:
+        """The denoiser's input for states, [rows, tokens, width]; mindone draws noise in its type."""
+        for one in self.denoiser.inputs:
+            if one.name == "encoder_hidden_states" and len(one.shape) == 3:
+                return one
+        raise PipelineError(f"the graph {self.DENOISER} takes no encoder_hidden_states; compile it for this pipeline.")
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of a text that the denoiser takes, -1 for any number."""
+        return self.texts.shape[1]
+
+    @abstractmethod
+    def chunks(self, prompts: Sequence[Prompt]) -> int:
+        """How many chunks CLIP's encoders make of each prompt: what the denoiser takes, or what the longest needs."""
+
+    @abstractmethod
+    def text(self, prompts: Sequence[Prompt], chunks: int, clock: Clock) -> Text:
+        """What the denoiser is told of prompts."""
+
+    def negative(self, text: Text) -> Text | None:
+        """What a picture is guided away from where nothing was said; None for an empty text."""
+        return None
+
+    def guidance(self, scale: float | None, true_cfg: float | None, negative: bool) -> float | None:
+        """How strongly a picture is guided away from a negative prompt; None for one run a step, without.
+
+        `scale` and `true_cfg` are None where nothing was said, `negative` tells whether something was said to guide
+        away from. Raises InputError for what this kind of pipeline does not have.
+        """
+        if true_cfg is not None:
+            raise InputError("true_cfg_scale was given, which Flux alone has; give guidance_scale.")
+        scale = self.GUIDANCE if scale is None else scale
+        return scale if scale > 1 else None
+
+    @abstractmethod
+    def conditions(self, sides: Sequence[Text], canvas: Canvas, guidance_scale: float | None) -> Conditions:
+        """What the denoiser takes beside latents and timestep.
+
+        `sides` are the texts, before them those that it is guided away from. `guidance_scale` is what was asked for.
+        """
+
+    def begin(self, steps: int, canvas: Canvas) -> None:
+        """Begin a picture of this many steps. Raises SchedulerError as `set_timesteps`."""
+        self.scheduler.set_timesteps(steps)
+
+    def time(self, timestep: Any) -> Array:
+        """The timestep as the denoiser takes it."""
+        return np.asarray(timestep)
+
+    def packed_shape(self, canvas: Canvas) -> tuple[int, ...]:
+        """The shape of latents as the denoiser takes them."""
+        return canvas.latents
+
+    def packed(self, latents: Array) -> Array:
+        """The VAE's latents as the denoiser takes them."""
+        return latents
+
+    def unpacked(self, latents: Array, canvas: Canvas) -> Array:
+        """The denoiser's latents as the VAE takes them."""
+        return latents
+
+    def unscaled(self, latents: Array) -> Array:
+        """Latents as the VAE made them, of those that the denoiser works on."""
+        return latents / np.float32(self.setup.vae.get("scaling_factor", 0.18215))
+
+    def multiple(self) -> int:
+        """Of how many latents height and width are a multiple."""
+        return 1
+
+
+class FlowFamily(Family):
+    """What goes along a flow from noise to picture: Stable Diffusion 3 and Flux."""
+
+    def check(self) -> None:
+        """Raise PipelineError for another scheduler."""
+        if not isinstance(self.scheduler, FlowMatchEulerDiscreteScheduler):
+            raise PipelineError(
+                f"the scheduler is {type(self.scheduler).__name__}, and the loop is for "
+                "FlowMatchEulerDiscreteScheduler; take the pipeline's own."
+            )
+
+    def shift(self, tokens: int) -> float | None:
+        """The shift of noise levels for a picture of this many tokens, where the scheduler has it depend on them."""
+        scheduler = self.scheduler
+        assert isinstance(scheduler, FlowMatchEulerDiscreteScheduler)
+        return scheduler.mu(tokens) if scheduler.options.use_dynamic_shifting else None
+
+    def unscaled(self, latents: Array) -> Array:
+        """Scaled and shifted back."""
+        return super().unscaled(latents) + np.float32(self.setup.vae.get("shift_factor") or 0.0)
+
+
+def longest(cuts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Of each text, the longest of what encoders left out."""
+    return tuple(max(of, key=len) for of in zip(*cuts))
+
+
+def joined(sides: Sequence[Text]) -> tuple[Array, Array | None]:
+    """States and pooled texts of all sides, as rows of one batch."""
+    pooled = [one.pooled for one in sides if one.pooled is not None]
+    return np.concatenate([one.states for one in sides]), np.concatenate(pooled) if pooled else None
+
+
+def given(name: str, wanted: Array | None, component: str) -> Array:
+    """The array. Raises PipelineError where an encoder gave none."""
+    if wanted is None:
+        raise PipelineError(f"the graph {component} gives no {name}; compile it for this pipeline.")
+    return wanted
+
+
+__all__ = ["Canvas", "Conditions", "Encoded", "Family", "FlowFamily", "Setup", "Text", "given", "joined", "longest"]

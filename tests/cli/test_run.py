@@ -1,0 +1,113 @@
+"""`attnfuse run`: pictures of an output folder, what components were fed, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from attnfuse.ir.graph import Model
+from attnfuse.mindir import codec
+from attnfuse.verify.numbers.data import data_files, read_sets
+from attnfuse_runtime.text_to_image import TextToImage
+from tests.support.console import inside
+from tests.support.painter import SIZE, Painted, spoil
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_picture_is_the_loops(painted: Painted, tmp_path: Path) -> None:
+    given = ("--prompt", "a cat", "--negative-prompt", "rain", "--steps", "3", "--seed", "5", "--guidance-scale", "4")
+    done = inside("run", painted.out, *given, "-o", tmp_path / "cat.png", "--size", f"{SIZE}x{SIZE}", "--json")
+    assert done.returncode == 0, done.stderr
+    loop = TextToImage.from_folder(painted.out, painted.out, "cpu")
+    wanted = loop("a cat", "rain", steps=3, seed=5, guidance_scale=4.0).images[0]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "cat.png")), np.asarray(wanted))
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["scheduler"]) == ("attnfuse.run/1", "PNDMScheduler")
+    assert (document["size"], document["steps"], document["seed"]) == ([SIZE, SIZE], 4, 5)
+    assert document["pictures"] == [str(tmp_path / "cat.png")]
+    assert set(document["milliseconds"]) == {"tokenizer", "text_encoder", "unet", "scheduler", "vae_decoder"}
+    assert [line for line in done.stderr.splitlines() if "step 4 of 4" in line]
+
+
+def test_several_pictures_and_what_was_fed(painted: Painted, tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    done = inside(
+        *("run", painted.out, "--prompt", "a cat", "--prompt", "z" * 100, "--steps", "2", "--progress", "never"),
+        *("-o", tmp_path / "two.png", "--record", record),
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"two_0.png", "two_1.png"} <= {*files(tmp_path)}
+    assert "step 1" not in done.stderr
+    assert "no text encoder saw" in done.stderr
+    # As verification takes them: every set has the names, shapes and types of the graph.
+    found = data_files(record, ["unet", "vae_decoder", "text_encoder"])
+    assert {name: len(several) for name, several in found.items()} == {"unet": 6, "vae_decoder": 2, "text_encoder": 4}
+    for name, several in found.items():
+        path = painted.out / f"{name}_graph.mindir"
+        assert len(read_sets(Model(codec.parse(codec.read_bytes(path), name)), several)) == len(several)
+    before = found["unet"][0].read_bytes()
+    again = inside(
+        "run", painted.out, "--prompt", "a cat", "--steps", "2", "-o", tmp_path / "x.png", "--record", record
+    )
+    assert (again.returncode, found["unet"][0].read_bytes()) == (2, before)
+    assert "exists already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        (["--size", "64x64"], 2, f"was compiled for pictures of {SIZE}x{SIZE}, and --size asks for 64x64"),
+        (["--size", "big"], 2, "'big' is no size"),
+        (["--steps", "1001"], 2, "1001 steps were asked for"),
+        (["--negative-prompt", "a", "--negative-prompt", "b"], 2, "--negative-prompt is given 2 times for 1 prompts"),
+        (["--device", "unet=0"], 3, "the backend 'cpu' has no devices"),
+        (["--device", "one"], 2, "--device one is neither a number"),
+        (["--backend", "lite", "--device", "3"], 3, "the backend 'lite' needs mindspore_lite"),
+        (["--record", "inputs.npz"], 2, "there are several components: name a folder"),
+    ],
+)
+def test_what_does_not_fit(
+    painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], code: int, said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "mindspore_lite", None)
+    before = files(tmp_path)
+    done = inside("run", painted.out, "--prompt", "a cat", "-o", tmp_path / "cat.png", "--progress", "never", *given)
+    assert done.returncode == code, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.lower().startswith("error:"))
+    assert said in line
+    assert files(tmp_path) == before
+
+
+def test_places_that_are_refused(painted: Painted, tmp_path: Path) -> None:
+    for output, code, said in (
+        (painted.out / "cat.png", 2, "would lie in or over"),
+        (tmp_path / "cat.gif", 2, "ends in none of .png"),
+        (tmp_path / "none" / "cat.png", 2, "cannot be written"),
+    ):
+        done = inside("run", painted.out, "--prompt", "a cat", "-o", output)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    done = inside("run", painted.source, "--prompt", "a cat", "-o", tmp_path / "cat.png")
+    assert (done.returncode, "is no folder that attnfuse wrote" in done.stderr) == (3, True)
+
+
+def test_pictures_of_no_numbers_are_not_written(painted: Painted, tmp_path: Path) -> None:
+    spoil(painted.out / "unet_variables" / "data_0", slice(None), float("nan"))
+    done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
+    assert (done.returncode, "the latents after step 1 are not finite" in done.stderr) == (3, True), done.stderr
+    assert files(tmp_path) == ["out", "pipeline"]
+
+
+def test_without_the_runtime(painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "attnfuse_runtime", None)
+    for arguments in (("run", painted.out, "--prompt", "a", "-o", tmp_path / "a.png"), ("compare", painted.out)):
+        done = inside(*arguments)
+        assert done.returncode == 2
+        assert "needs attnfuse_runtime, not installed here: pip install 'attnfuse[run]'" in done.stderr

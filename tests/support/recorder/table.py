@@ -1,0 +1,18 @@
+"""The pipelines that are recorded: every one that attnfuse knows, small, with all of its networks.
+
+Sizes are those of `tests.support.small_models`, and the pipelines' own defaults where a recording says none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from attnfuse.tracing.specs import FAMILIES
+from tests.support.recorder import pictures, videos
+from tests.support.recorder.record import Recording
+
+RECORDINGS: Final[Mapping[str, Recording]] = {**pictures.RECORDINGS, **videos.RECORDINGS}
+"""By the pipeline's class, and what is peculiar to it where a class has several."""
+
+assert {name.partition(" ")[0] for name in RECORDINGS} == {name for family in FAMILIES for name in family.pipelines}
