@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 from unittest import mock
 
 import mindspore
@@ -17,11 +17,12 @@ import numpy as np
 from mindspore import mint
 from scipy.special import erf  # type: ignore[import-untyped]  # MindSpore has it
 
-from attnfuse.ir.types import Array
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
 def _array(value: Any) -> Array:
-    return value.asnumpy() if isinstance(value, mindspore.Tensor) else np.asarray(value)
+    found: Array = value.asnumpy() if isinstance(value, mindspore.Tensor) else np.asarray(value)
+    return found
 
 
 def _tensor(value: Array, like: Any) -> Any:
@@ -33,7 +34,8 @@ def _conv2d(self: Any, x: Any) -> Any:
     weight = _array(self.weight)
     (top, left), (down, across) = ((n, n) if isinstance(n, int) else tuple(n) for n in (self.padding, self.stride))
     padded = np.pad(_array(x), [(0, 0), (0, 0), (top, top), (left, left)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], (2, 3))[:, :, ::down, ::across]
+    slide: Any = np.lib.stride_tricks.sliding_window_view  # whose overloads know no array of any type
+    windows = slide(padded, weight.shape[2:], (2, 3))[:, :, ::down, ::across]
     result = np.tensordot(windows, weight, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
     return _tensor(result if self.bias is None else result + _array(self.bias)[:, None, None], x)
 
@@ -45,7 +47,8 @@ def _linear(self: Any, x: Any) -> Any:
 
 def _normed(values: Array, epsilon: float) -> Array:
     """Over the last axis."""
-    return (values - values.mean(-1, keepdims=True)) / np.sqrt(values.var(-1, keepdims=True) + epsilon)
+    result: Array = (values - values.mean(-1, keepdims=True)) / np.sqrt(values.var(-1, keepdims=True) + epsilon)
+    return result
 
 
 def _layer_norm(self: Any, x: Any) -> Any:
