@@ -131,7 +131,8 @@ def _call(component: ManifestComponent) -> str:
 
 _COMPARE = (
     "    attnfuse verify SOURCE .\n\n"
-    "holds every graph to that of the source, in numbers, on a host without a device; `attnfuse verify .` holds files "
+    "holds every graph to that of the source, in numbers, on a host without a device; `attnfuse compare . --against "
+    "SOURCE` holds a picture to that of the source, for the pipelines with a loop; `attnfuse verify .` holds files "
     f"to their digests, and tells what `{VERIFICATION}`, where there is one, says of these files."
 )
 
