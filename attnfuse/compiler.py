@@ -214,10 +214,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
         if request.golden:
             from attnfuse.pictures.golden import write_golden  # the runtime, which a compile does not need otherwise
 
-            (folder,) = source.paths
-            write_golden(
-                [r.component for r in outcome.components], Path(folder), stage.work / "unfused", stage, progress
-            )
+            components = [result.component for result in outcome.components]
+            write_golden(components, stage.root, stage.work / "unfused", stage, progress)
         progress.stage("", "write")
         if standing is not None and not standing.unchanged():
             raise OutputError(f"{target.path} changed while this was compiled; compile again to add to what is there.")
@@ -233,6 +231,10 @@ def _check_golden(request: CompileRequest, source: Source) -> None:
         raise UsageError("--check compares, and --golden is no part of that; drop it.")
     if source.single_file or request.components or request.shapes.dynamic is not None:
         raise UsageError("--golden runs all components of a pipeline, of known sizes; drop it, or name a pipeline.")
+    from attnfuse.pictures.golden import check_loop
+
+    for folder in source.paths:
+        check_loop(folder)
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
