@@ -67,7 +67,7 @@ from attnfuse.standing import (
     still_holds,
 )
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
+from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.workers import affordable
@@ -83,7 +83,7 @@ class CompileRequest:
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras` are merged into its
-    weights. `output` None writes nothing (a
+    weights, `fetch` says which files are read. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
@@ -104,6 +104,7 @@ class CompileRequest:
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
     loras: tuple[GivenLora, ...] = ()
+    fetch: Fetch = NOTHING_NAMED
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)
     require: tuple[Requirement, ...] = ()
@@ -253,7 +254,12 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             request.shapes,
             request.given,
             known.traces,
-            Terms(floats=request.target.floats, strict_config=request.strict_config, exclude=request.exclude),
+            Terms(
+                floats=request.target.floats,
+                strict_config=request.strict_config,
+                exclude=request.exclude,
+                fetch=request.fetch,
+            ),
             request.trace,
             request.loras,
         )
