@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,16 @@ import click
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say, stderr_console
 from attnfuse.cli.destinations import check_apart
-from attnfuse.cli.options import PATH, progress_option, shape_options, trace_options, with_options
+from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.options import (
+    PATH,
+    json_option,
+    progress_option,
+    shape_options,
+    shapes_of,
+    trace_options,
+    with_options,
+)
 from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
@@ -35,7 +44,12 @@ _PROMPT = "a photo of an astronaut riding a horse"
 _STEPS = 4
 
 
-@click.command("compare")
+@click.command(
+    "compare",
+    cls=HelpfulCommand,
+    examples=("attnfuse compare out --against ./stable-diffusion-v1-5 -o comparison",),
+    codes=(1, 3, 70, 130),
+)
 @click.argument("folder", metavar="OUT", type=PATH)
 @click.option("--against", metavar="SOURCE", help="The pipeline that OUT was compiled from.")
 @click.option(
@@ -66,7 +80,7 @@ _STEPS = 4
 @click.option("--min-ssim", type=click.FloatRange(-1, 1), help="Least SSIM of a picture.")
 @with_options(*shape_options, *trace_options)
 @click.option("-o", "--output", type=PATH, help="New folder for the pictures, side by side too, and comparison.json.")
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
+@json_option
 @progress_option
 def compare_command(
     folder: Path,
@@ -131,7 +145,7 @@ def _recorded(written: Written, folder: Path) -> str:
 
 def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRequest:
     """The source, to be traced as it was for the output as far as its manifest tells, or as the options say."""
-    given = ShapeOptions(*(options[field.name] for field in fields(ShapeOptions)))
+    given = shapes_of(options)
     types = {component.dtype for component in written.manifest.components}
     return SourceRequest(
         source=against,

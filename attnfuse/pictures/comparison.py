@@ -80,13 +80,17 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of it. `findings` are thresholds that do not hold and figures that cannot be had; `notes` the rest."""
+    """What came of it; `exact` is the run in float64, if there was one.
+
+    `findings` are thresholds that do not hold and figures that cannot be had, `notes` the rest.
+    """
 
     asked: Asked
     thresholds: Thresholds
     backend: str
     compiled: Ran
     unfused: Ran
+    exact: Ran | None
     stages: tuple[Apart, ...]
     steps: tuple[Apart, ...]
     pictures: tuple[Likeness, ...]
@@ -230,6 +234,7 @@ def judged(
         request.backend,
         compiled,
         unfused,
+        exact,
         tuple(stages),
         tuple(steps),
         tuple(pictures),
