@@ -22,7 +22,7 @@ from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.lora.given import GivenLora, check_used
-from attnfuse.mindir import codec
+from attnfuse.mindir import codec, external
 from attnfuse.output import (
     MANIFEST,
     REPORT,
@@ -54,6 +54,7 @@ from attnfuse.report.model import Report
 from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
+from attnfuse.room import check_room
 from attnfuse.sources import Component, Load, Source, open_source
 from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
 from attnfuse.standing import (
@@ -130,7 +131,8 @@ class CompileOutcome:
     in the cache, which slows down the next compile only. Of a compile of some components, `kept` are those that stay
     in the output beside them, which the written documents list too; `verified_before` are those of which a certificate
     stood in the output, of the same files; `report` is of this compile. `dropped` says what
-    verifications that stood there are no longer about, which do not count, and which stay as they say more.
+    verifications that stood there are no longer about, which do not count, and which stay as they say more. Of a dry
+    run, `disk` are the bytes that graphs and weights of a compile take, but for weights that are linked.
     """
 
     report: Report
@@ -143,6 +145,7 @@ class CompileOutcome:
     kept: tuple[str, ...] = ()
     dropped: str = ""
     verified_before: tuple[str, ...] = ()
+    disk: int = 0
 
 
 def inspect(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:
@@ -186,6 +189,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     documents = plugins.documents(request.reporters)
     known, source, passes = _open(request)
     target = place(request.output, source.paths)
+    if request.cache is None and not request.check:  # else what stands there may be taken over
+        check_room(target.path, source.least_bytes)
     check_free(target, [document.file for document in documents])
     if target.is_file and not source.single_file:
         source_text = request.source if isinstance(request.source, str) else "the source"
@@ -271,6 +276,7 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
+    disk = 0
     with (
         _work_folder() as work,
         _components(request, source, work, progress, failed, weights=weights) as components,
@@ -278,17 +284,18 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
         for component in components:
             progress.stage(component.name, "rewrite")
             try:
-                rewritten, _ = rewrite(component, request.policy, request.target, passes, request.between)
+                rewritten, data = rewrite(component, request.policy, request.target, passes, request.between)
             except TraceError as error:
                 refused = _refused(failed, component, error, refused)
                 continue
             results.append(ComponentResult(component, rewritten))
+            disk += _bytes_of(component, rewritten, data) if weights else 0
     if refused is not None and not results:
         raise refused
     if request.strict_policy:
         request.policy.check_all_matched(queries_of(results))
     report = report_of(request.policy, request.target, passes, results, failed)
-    return CompileOutcome(report, tuple(results), _unmet(request, report), cache_error=known.cache_error)
+    return CompileOutcome(report, tuple(results), _unmet(request, report), cache_error=known.cache_error, disk=disk)
 
 
 def _produce(
@@ -513,6 +520,12 @@ def _write_graph(
     return rewritten, lambda: data
 
 
+def _bytes_of(component: Component, rewritten: Rewritten, data: bytes) -> int:
+    """Bytes of a graph and of the weights that are written for it; those of the source's files are linked."""
+    location = component.streamed_name or rewritten.edited_file
+    return len(data) + (external.end_of(codec.parse(data, component.where), location) if location else 0)
+
+
 def _write_weights(
     component: Component,
     rewritten: Rewritten,
@@ -536,6 +549,8 @@ def _write_weights(
     progress.stage(component.name, "weights")
     lossy: list[str] = []
     graph = codec.parse(data_of(), component.where) if rewritten.edited else component.parse()
+    if isinstance(sink, OutputStage):
+        check_room(sink.place.path, external.end_of(graph, location))
     written = sink.write(location, streamed_chunks(component, graph, location, progress, lossy))
     known.keep_weights(component, rewritten, location, KnownWeights(written, tuple(lossy)))
     return tuple(lossy)

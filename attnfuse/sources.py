@@ -22,7 +22,7 @@ from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.lora.fitting import FIXED_NAME, fit, told
 from attnfuse.lora.given import GivenLora, Lora, read_loras
-from attnfuse.mindir import codec, external
+from attnfuse.mindir import codec, dtypes, external
 from attnfuse.mindir.low_rank import LowRank
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights
@@ -34,6 +34,7 @@ from attnfuse.report.model import ONLY_GRAPHS, Manifest
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.carried import Carried, carried
+from attnfuse.tracing.checkpoint import stored_tensors
 from attnfuse.tracing.contract import (
     AUTO,
     DEFAULT_WAY,
@@ -146,6 +147,10 @@ class Source(Protocol):
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         """What is known of each component in `names` before it is loaded."""
+
+    @property
+    def least_bytes(self) -> int:
+        """Bytes that the result takes on a disk at least; 0 where that is not known before a trace."""
 
     def carried(self) -> Carried | None:
         """What an output folder has of it beside graphs and weights; None for a graph that comes alone."""
@@ -314,6 +319,14 @@ class MindirSource:
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {self.name: ComponentTypes(self.name)}
 
+    @property
+    def least_bytes(self) -> int:
+        """Half of the graph's own file, weights inside it with it: a pass makes no graph that much smaller."""
+        try:
+            return self.path.stat().st_size // 2
+        except OSError:
+            return 0
+
     def carried(self) -> None:
         """See `Source.carried`."""
 
@@ -389,6 +402,16 @@ class PipelineSource:
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {plan.name: types_of(plan) for plan in self.planned.plans}
 
+    @property
+    def least_bytes(self) -> int:
+        """Half of the checkpoints in the types they are compiled in: of an autoencoder one half may be all that is."""
+        asked = {plan.folder: plan for plan in self.planned.plans if not self._has_others(plan)}
+        return sum(map(_stored_bytes, asked.values())) // 2
+
+    def _has_others(self, plan: ComponentPlan) -> bool:
+        """Whether its model has components that were not asked for."""
+        return any(name.startswith(plan.model) for name in set(self.order) - set(self.names))
+
     def carried(self) -> Carried:
         """See `Source.carried`."""
         first = self.planned.plans[0]
@@ -449,6 +472,12 @@ class PipelineSource:
             absolute = path.parent.resolve() / path.name
             named[absolute.relative_to(root).as_posix()] = path
         return dict(sorted(named.items()))
+
+
+def _stored_bytes(plan: ComponentPlan) -> int:
+    """Of the checkpoint, in the type of the plan."""
+    elements = sum(tensor.size for tensor in stored_tensors(plan.folder, plan.library).values())
+    return elements * dtypes.from_name(plan.dtype).itemsize
 
 
 def _named_loras(loras: Sequence[Lora]) -> dict[str, Path]:

@@ -6,6 +6,7 @@ Times and memory are told here and nowhere else: no output may depend on them. O
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,7 @@ from rich.progress import Progress as RichBars
 from rich.text import Text
 
 from attnfuse.processes import peak_memory
+from attnfuse.progress import Progress
 from attnfuse.report.units import human_bytes
 
 _SAID = {
@@ -44,6 +46,14 @@ class _Stage:
     seconds: float = 0.0
     peak: int = 0
 
+    def end(self) -> None:
+        """It ends now."""
+        self.seconds = max(self.seconds, time.monotonic() - self.began)
+        self.peak = self.peak or peak_memory()
+
+    def __str__(self) -> str:
+        return f"{_SAID[self.name]} {self.seconds:.1f} s ({human_bytes(self.peak)})"
+
 
 @dataclass(slots=True)
 class _Component:
@@ -60,9 +70,7 @@ class _Component:
     def end(self) -> None:
         """The running stage ends."""
         if self.stages:
-            last = self.stages[-1]
-            last.seconds = max(last.seconds, time.monotonic() - last.began)
-            last.peak = last.peak or peak_memory()
+            self.stages[-1].end()
 
     @property
     def total(self) -> str:
@@ -73,7 +81,7 @@ class _Component:
     @property
     def story(self) -> str:
         """Every stage with its time and memory."""
-        return ", ".join(f"{_SAID[s.name]} {s.seconds:.1f} s ({human_bytes(s.peak)})" for s in self.stages)
+        return ", ".join(map(str, self.stages))
 
 
 class _Watch:
@@ -121,6 +129,50 @@ class _Watch:
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Account:
+    """Hands progress on, and keeps what it took; `tell` is told of each stage as it ends.
+
+    `peak` is the most memory, in bytes, that one process took so far.
+    """
+
+    def __init__(self, inner: Progress, tell: Callable[[str], None]) -> None:
+        self.peak = 0
+        self._inner = inner
+        self._tell = tell
+        self._began = time.monotonic()
+        self._component = ""
+        self._stage: _Stage | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.monotonic() - self._began
+
+    def stage(self, component: str, stage: str) -> None:
+        """See `attnfuse.progress.Progress`."""
+        self.end()
+        self._component, self._stage = component, _Stage(stage, time.monotonic())
+        self._inner.stage(component, stage)
+
+    def amount(self, done: int, total: int) -> None:
+        """See `attnfuse.progress.Progress`."""
+        self._inner.amount(done, total)
+
+    def worker(self, seconds: float, peak: int) -> None:
+        """See `attnfuse.progress.Progress`."""
+        if self._stage is not None:
+            self._stage.seconds, self._stage.peak = seconds, peak
+        self._inner.worker(seconds, peak)
+
+    def end(self) -> None:
+        """The running stage, if one is, ends."""
+        if self._stage is not None:
+            self._stage.end()
+            self.peak = max(self.peak, self._stage.peak)
+            self._tell(f"{self._component or 'output'}: {self._stage}")
+            self._stage = None
 
 
 class LineProgress(_Watch):

@@ -235,6 +235,7 @@ def test_the_table_groups_reasons_and_sums_components() -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_the_tables_fit_80_columns_and_cut_nothing(name: str, encoding: str) -> None:
     """Numbers stand in one line each, names are whole; in a locale without lines to draw, dashes stand for them."""
+    assert COST.before is not None
     large = replace(COST.before, bytes_moved=1023 * 2**20, kernels=99999, peak_bytes=1023 * 2**20)
     cost = Comparison(large, replace(large, seconds=0.07999), "")
     figures = {name: ComponentFigures("full", True, outputs=(Error(1.25e-3, 2e-3),))}

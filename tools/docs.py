@@ -196,7 +196,7 @@ def _cell(value: object) -> str:
 
 def components() -> str:
     """Every family of pipelines, and every model class with what it is called with."""
-    lines = ["# Components", "", MADE, "", *_COMPONENTS_HEAD, "", "## Pipelines", ""]
+    lines = ["# Components", "", MADE, "", *_COMPONENTS_HEAD, "", _counts(), "", "## Pipelines", ""]
     for family in FAMILIES:
         message = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
         lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", message, ""]
@@ -230,6 +230,16 @@ _COMPONENTS_HEAD = (
     "`guidance_rows`, 2 where both halves of classifier-free guidance are rows of one batch; `timestep_dtype`, where",
     "the scheduler says it or, with none, int64 is assumed; and what the table fixes as arguments of the call.",
 )
+
+
+def _counts() -> str:
+    """How much is known."""
+    pipelines = [name for family in FAMILIES for name in family.pipelines]
+    classes = {spec.class_name for spec in SPECS}
+    return (
+        f"Known are {len(pipelines)} pipelines of {len(FAMILIES)} families, {len(classes)} classes of their parts, and"
+        f" {len(SPECS)} uses of these: each entry below is one."
+    )
 
 
 def _told(one: FixedSetting) -> str:

@@ -118,6 +118,31 @@ def _class(name: str, found: type) -> Iterator[str]:
     yield from (f"### {name}", "", *_prose(found.__doc__ or ""), "")
 
 
+#: The records of report.json, then those of manifest.json, each behind what holds it.
+_DOCUMENTS: tuple[Any, ...] = (
+    model.Report,
+    model.ComponentEntry,
+    SiteRecord,
+    SiteFacts,
+    AppliedIdentity,
+    Obligation,
+    NotTaken,
+    FailureReason,
+    model.Totals,
+    model.LegalisedEntry,
+    model.UnsupportedEntry,
+    model.SimplifiedEntry,
+    model.KernelEntry,
+    model.BesideEntry,
+    model.FailedEntry,
+    model.Manifest,
+    model.ManifestPipeline,
+    model.ManifestVae,
+    model.ManifestComponent,
+    model.ManifestInput,
+)
+
+
 def documents() -> str:
     """The fields of report.json and manifest.json."""
     lines = [
@@ -129,13 +154,7 @@ def documents() -> str:
         "fields are only added. How to read a report is said on [a page of its own](report.md).",
         "",
     ]
-    for found in (model.Report, model.ComponentEntry, SiteRecord, SiteFacts, AppliedIdentity, Obligation, NotTaken):
-        lines += _record(found)
-    for found in (FailureReason, model.Totals, model.LegalisedEntry, model.UnsupportedEntry, model.SimplifiedEntry):
-        lines += _record(found)
-    for found in (model.KernelEntry, model.BesideEntry, model.FailedEntry):
-        lines += _record(found)
-    for found in (model.Manifest, model.ManifestComponent, model.ManifestInput):
+    for found in _DOCUMENTS:
         lines += _record(found)
     return "\n".join(lines).rstrip() + "\n"
 

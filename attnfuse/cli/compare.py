@@ -14,7 +14,16 @@ import click
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say, stderr_console
 from attnfuse.cli.destinations import check_apart
-from attnfuse.cli.options import PATH, progress_option, shape_options, shapes_of, trace_options, with_options
+from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.options import (
+    PATH,
+    json_option,
+    progress_option,
+    shape_options,
+    shapes_of,
+    trace_options,
+    with_options,
+)
 from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
@@ -36,7 +45,12 @@ _PROMPT = "a photo of an astronaut riding a horse"
 _STEPS = 4
 
 
-@click.command("compare")
+@click.command(
+    "compare",
+    cls=HelpfulCommand,
+    examples=("attnfuse compare out --against ./stable-diffusion-v1-5 -o comparison",),
+    codes=(3, 4, 70, 130),
+)
 @click.argument("folder", metavar="OUT", type=PATH)
 @click.option(
     "--against",
@@ -71,7 +85,7 @@ _STEPS = 4
 @click.option("--min-ssim", type=click.FloatRange(-1, 1), help="Least SSIM of a picture.")
 @with_options(*shape_options, *trace_options)
 @click.option("-o", "--output", type=PATH, help="New folder for the pictures, side by side too, and comparison.json.")
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
+@json_option
 @progress_option
 def compare_command(
     folder: Path,

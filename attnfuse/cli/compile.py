@@ -10,6 +10,7 @@ import click
 
 from attnfuse import compiler
 from attnfuse.cli.console import say
+from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import PATH, max_memory, source_options
 from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
@@ -17,11 +18,22 @@ from attnfuse.compiler import VerifyLevel
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.report.units import human_bytes
+from attnfuse.room import free_bytes
+from attnfuse.terminal import Account
 from attnfuse.verify import LEVELS
 from attnfuse.verify.limits import at_most
 
 
-@click.command("compile")
+@click.command(
+    "compile",
+    cls=HelpfulCommand,
+    examples=(
+        "attnfuse compile ./stable-diffusion-v1-5 -o out --soc 910B4",
+        "attnfuse compile unet.mindir -o fused.mindir --require fused==sites --require deployable",
+        "attnfuse compile SOURCE -o out --verify full --report report.json",
+    ),
+    codes=(1, 3, 4, 5, 70, 130),
+)
 @source_options
 @click.option("-o", "--output", type=PATH, help="Output folder, or for a .mindir a .mindir path.")
 @click.option(
@@ -31,9 +43,20 @@ from attnfuse.verify.limits import at_most
     metavar="NAME",
     help="Write that reporter's document into OUTPUT too (repeatable); attnfuse plugins lists them.",
 )
-@click.option("--dry-run", is_flag=True, help="Run without writing output.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Write nothing; tell what would come of it, and the disk, memory and time a compile needs.",
+)
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
-@click.option("--verify", "level", type=click.Choice(["none", *LEVELS]), default="none", show_default=True)
+@click.option(
+    "--verify",
+    "level",
+    type=click.Choice(["none", *LEVELS]),
+    default="none",
+    show_default=True,
+    help="Check before writing: MindSpore's inference alone, or numbers too, of one of several equal blocks or of all.",
+)
 @click.option("--again", is_flag=True, help="Verify also what a certificate in OUTPUT tells of the same files.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that verification draws."
@@ -87,8 +110,10 @@ def compile_command(
         golden=golden,
     )
     with at_most(max_memory):
-        outcome = shared.execute(compiler.compile, request)
+        outcome, account = shared.measured(compiler.compile, request)
     code = report_outcome(outcome, shared)
+    if dry_run:
+        _say_needs(outcome.disk, account, Path() if output is None else output)
     if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())
         say(f"wrote {output} ({counted(len(outcome.files or {}), 'file')}, {human_bytes(size)}).")
@@ -102,3 +127,15 @@ def compile_command(
         say(f"{output} is up to date{f', without the {left} left out' if left else ''}.")
         return 0
     return code
+
+
+def _say_needs(disk: int, account: Account, place: Path) -> None:
+    """What a compile needs, as far as a dry run tells: it does all but write and verify."""
+    free = free_bytes(place)
+    room = "" if free is None else f" ({human_bytes(free)} free at {place.resolve()})"
+    say(
+        f"a compile writes {human_bytes(disk)}{room}; this took {account.seconds:.0f} s and at most "
+        f"{human_bytes(account.peak)} in one process; writing, and --verify, come on top."
+    )
+    if free is not None and free < disk:
+        say(f"warning: that is more than is free at {place.resolve()}: make room, or choose another output.")

@@ -9,16 +9,25 @@ from typing import Any
 import click
 
 from attnfuse.cli.console import say
-from attnfuse.cli.options import shape_options, shapes_of, with_options
+from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.options import json_option, shape_options, shapes_of, with_options
 from attnfuse.errors import SourceError
 from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.sources import survey_source
 from attnfuse.tracing.inputs import read_inputs
 
 
-@click.command("components")
+@click.command(
+    "components",
+    cls=HelpfulCommand,
+    examples=(
+        "attnfuse components ./stable-diffusion-v1-5",
+        "attnfuse components SOURCE --height 1024 --width 1024 --json",
+    ),
+    codes=(3, 70, 130),
+)
 @with_options(click.argument("source"), *shape_options)
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option
 def components_command(source: str, dtype: str | None, inputs_file: Path | None, as_json: bool, **shapes: Any) -> int:
     """List the parts of the pipeline SOURCE, and what each would be traced with, or why not; nothing is traced.
 

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
+import sys
+
 import click
 from rich.console import Console, Group
 from rich.text import Text
 
 _WIDTH = 80  # of tables where stderr is no terminal
+
+
+_INSTEAD = {"→": "->", "×": "x", "–": "-", "…": "...", "µ": "u", "·": "*", "−": "-", "√": "sqrt ", "ᵀ": "^T", "≤": "<="}
+"""What is said in a locale without these characters; of any other, its number."""
+_HANDLER = "attnfuse.instead"
+
+
+def encode_what_cannot_be() -> None:
+    """Have stdout and stderr take text that their locale has no characters for (ASCII, Latin-1, GBK)."""
+    codecs.register_error(_HANDLER, _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    """Also within JSON, where a character may be told by its number: two of 16 bits, where it has more."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_INSTEAD.get(one) or json.dumps(one)[1:-1] for one in text), error.end
 
 
 def stderr_console() -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from attnfuse.cli import exit_codes
 from attnfuse.cli.compare import compare_command
 from attnfuse.cli.compile import compile_command
 from attnfuse.cli.components import components_command
-from attnfuse.cli.console import say
+from attnfuse.cli.console import encode_what_cannot_be, say
 from attnfuse.cli.defects import keep_details, report_defect
 from attnfuse.cli.explain import explain_command
 from attnfuse.cli.inspect import inspect_command
@@ -30,6 +31,8 @@ from attnfuse.cli.verify import verify_command
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError
 from attnfuse.processes import Terminated, stop_once
 from attnfuse.version import __version__
+
+ERROR_SCHEMA = "attnfuse.error/1"
 
 
 def main() -> NoReturn:
@@ -54,15 +57,16 @@ def _leave(code: int | str | None) -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    encode_what_cannot_be()
     stdout = sys.stdout
     try:
         code = cli.main(list(arguments), prog_name="attnfuse", standalone_mode=False)
     except click.exceptions.Abort:
         say("interrupted; nothing was written.")
-        return exit_codes.INTERRUPTED
+        return _told(arguments, "Interrupted", "interrupted; nothing was written.", exit_codes.INTERRUPTED)
     except click.ClickException as error:
         error.show()
-        return error.exit_code
+        return _told(arguments, "UsageError", error.format_message(), error.exit_code)
     except SystemExit:
         # Of click, where the reader of stdout went away: it puts another in its place, and exits with 1.
         if sys.stdout is not stdout:
@@ -70,21 +74,34 @@ def run(arguments: Sequence[str]) -> int:
         raise
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            return report_defect(error, arguments)
-        say("error: there is no space left where the result is written; free some and run again.")
-        return OutputError.exit_code
-    except InternalError as error:
-        return report_defect(error, arguments)
+            return _defect(arguments, error)
+        message = "there is no space left where the result is written; free some and run again."
+        say(f"error: {message}")
+        return _told(arguments, "OutputError", message, OutputError.exit_code)
     except PluginError as error:
         kept = keep_details(error, arguments)
         say(f"error: {error} {'Its details could not be kept.' if kept is None else f'Details are in {kept}.'}")
-        return error.exit_code
+        return _told(arguments, "PluginError", str(error), error.exit_code)
     except AttnfuseError as error:
+        if isinstance(error, InternalError):
+            return _defect(arguments, error)
         say(f"error: {error}")
-        return error.exit_code
+        return _told(arguments, type(error).__name__, str(error), error.exit_code)
     except Exception as error:
-        return report_defect(error, arguments)
+        return _defect(arguments, error)
     return code if isinstance(code, int) else 0
+
+
+def _defect(arguments: Sequence[str], error: Exception) -> int:
+    return _told(arguments, "InternalError", str(error), report_defect(error, arguments))
+
+
+def _told(arguments: Sequence[str], kind: str, message: str, code: int) -> int:
+    """The exit code; where the result was to be JSON, the error is told as that too."""
+    if "--json" in arguments:
+        document = {"schema": ERROR_SCHEMA, "error": kind, "message": message, "exit_code": code}
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    return code
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

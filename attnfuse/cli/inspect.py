@@ -9,6 +9,7 @@ import click
 
 from attnfuse import compiler
 from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import PATH, source_options
 from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
@@ -16,7 +17,15 @@ from attnfuse.printing import write_file
 from attnfuse.report.page import page
 
 
-@click.command("inspect")
+@click.command(
+    "inspect",
+    cls=HelpfulCommand,
+    examples=(
+        "attnfuse inspect unet.mindir --soc 310P3",
+        "attnfuse inspect SOURCE --require deployable --html report.html",
+    ),
+    codes=(1, 3, 70, 130),
+)
 @source_options
 @click.option("--html", "html_file", type=PATH, help="Also write the report (HTML) to this file.")
 def inspect_command(html_file: Path | None, **options: Any) -> int:

@@ -29,7 +29,7 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class SocName(click.ParamType):
+class SocName(click.ParamType):  # type: ignore[type-arg]  # not generic in older releases
     """A SoC, by its name or that of a board."""
 
     name = "soc"
@@ -209,9 +209,30 @@ jobs_option = click.option(
     help="Components to trace at a time.  [default: as many as cores, fewer where memory is short]",
 )
 
-progress_option = click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True)
+progress_option = click.option(
+    "--progress",
+    type=click.Choice(["auto", "never"]),
+    default="auto",
+    show_default=True,
+    help="Show what is being done on stderr, a bar on a terminal and lines elsewhere.",
+)
 
-source_options = with_options(
+log_options = (
+    click.option("-v", "--verbose", is_flag=True, help="Tell versions, decisions and what each stage took on stderr."),
+    click.option("--log-file", type=PATH, help="Write that to this file too, each line with its time."),
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result, or an error, as JSON on stdout.")
+
+require_option = click.option(
+    "--require",
+    multiple=True,
+    metavar="EXPR",
+    help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
+)
+
+#: Of every command that takes a source through the passes.
+census_options = with_options(
     click.argument("source"),
     component_option,
     click.option(
@@ -221,12 +242,6 @@ source_options = with_options(
     *target_options,
     click.option(
         "--strict-policy", is_flag=True, help="Fail where a rule of the policy, or a --no-flash, matches no site."
-    ),
-    click.option(
-        "--require",
-        multiple=True,
-        metavar="EXPR",
-        help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
     ),
     *trace_options,
     jobs_option,
@@ -239,7 +254,14 @@ source_options = with_options(
     ),
     click.option("--time-passes", is_flag=True, help="Print how long each pass took, on stderr."),
     click.option("--print-graph-to", "print_to", type=PATH, help="Folder to print graphs to, instead of stderr."),
-    click.option("--report", "report_file", type=PATH, help="Also write the report (JSON) to this file."),
-    click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
+    json_option,
     progress_option,
+    *log_options,
+)
+
+#: Of those whose result is the report.
+source_options = with_options(
+    census_options,
+    require_option,
+    click.option("--report", "report_file", type=PATH, help="Also write the report (JSON) to this file."),
 )

@@ -14,6 +14,7 @@ from attnfuse.compiler import CompileOutcome
 from attnfuse.errors import OutputError, TraceError
 from attnfuse.names import counted
 from attnfuse.report.figures import figures_of
+from attnfuse.report.model import Report
 from attnfuse.report.table import render
 from attnfuse.verify import NOT_VERIFIED, Verification
 
@@ -40,8 +41,7 @@ def report_outcome(
         show(stderr_console(), render(outcome.report, figures, operators=operators))
     if outcome.cache_error:
         say(f"warning: {outcome.cache_error}; the next compile may take longer.")
-    for failed in outcome.report.failed:
-        say(f"error: component {failed.name} was left out: {failed.reason}.")
+    left_out = say_left_out(outcome.report)
     for unmet in outcome.unmet:
         say(f"error: {unmet}{'; nothing was written' if writes else ''}.")
     for name in outcome.verified_before:
@@ -53,9 +53,16 @@ def report_outcome(
             return exit_codes.VERIFICATION
     if outcome.unmet:
         return exit_codes.UNMET
-    if outcome.report.failed:
-        return TraceError.exit_code
+    if left_out:
+        return left_out
     return 0 if outcome.verification is None else code_of(outcome.verification)
+
+
+def say_left_out(report: Report) -> int:
+    """Say which components could not be had; the exit code that comes to."""
+    for failed in report.failed:
+        say(f"error: component {failed.name} was left out: {failed.reason}.")
+    return TraceError.exit_code if report.failed else 0
 
 
 def code_of(verification: Verification) -> int:

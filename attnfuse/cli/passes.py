@@ -7,10 +7,16 @@ import json
 import click
 
 from attnfuse import pass_manager
+from attnfuse.cli.help import HelpfulCommand
 from attnfuse.pass_options import values
 
 
-@click.command("passes")
+@click.command(
+    "passes",
+    cls=HelpfulCommand,
+    examples=("attnfuse passes",),
+    codes=(3, 70),
+)
 def passes_command() -> int:
     """List the installed passes in the order they run, each with its options."""
     for step in pass_manager.discover():

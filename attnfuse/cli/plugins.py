@@ -5,9 +5,15 @@ from __future__ import annotations
 import click
 
 from attnfuse import pass_manager, plugins
+from attnfuse.cli.help import HelpfulCommand
 
 
-@click.command("plugins")
+@click.command(
+    "plugins",
+    cls=HelpfulCommand,
+    examples=("attnfuse plugins",),
+    codes=(3, 70),
+)
 def plugins_command() -> int:
     """List what installed plugins bring: passes, identities, rewrites, operators, reporters."""
     pass_manager.discover()  # so that what is wrong with one is found here

@@ -10,7 +10,9 @@ import click
 
 from attnfuse import compiler
 from attnfuse.cli.console import say
-from attnfuse.cli.options import source_options
+from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.options import census_options
+from attnfuse.cli.outcome import say_left_out
 from attnfuse.cli.request import SourceOptions
 from attnfuse.policy import json_schema
 from attnfuse.records import policy_decisions
@@ -21,8 +23,13 @@ def policy_group() -> None:
     """Inspect policies before compiling."""
 
 
-@policy_group.command("show")
-@source_options
+@policy_group.command(
+    "show",
+    cls=HelpfulCommand,
+    examples=("attnfuse policy show unet.mindir --policy policy.toml",),
+    codes=(3, 70, 130),
+)
+@census_options
 def policy_show_command(**options: Any) -> int:
     """List what the rules decide for every attention site of SOURCE, and which of them decides."""
     shared = SourceOptions(**options)
@@ -36,7 +43,7 @@ def policy_show_command(**options: Any) -> int:
             click.echo(f"{site['id']}: {_decision_text(site['decision'], site['facts'])}")
     for warning in outcome.report.warnings:
         say(f"warning: {warning}")
-    return 0
+    return say_left_out(outcome.report)
 
 
 def _decision_text(decision: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
@@ -58,7 +65,9 @@ def _decision_text(decision: Mapping[str, Any], facts: Mapping[str, Any]) -> str
     return "; ".join([*parts, text] if text else parts)
 
 
-@policy_group.command("schema")
+@policy_group.command(
+    "schema", cls=HelpfulCommand, examples=("attnfuse policy schema > policy.schema.json",), codes=(70,)
+)
 def policy_schema_command() -> int:
     """Print the JSON Schema of a policy file."""
     click.echo(json.dumps(json_schema(), indent=1))

@@ -14,9 +14,11 @@ import click
 from attnfuse import compiler, plugins
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say
+from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import (
     PATH,
     component_option,
+    json_option,
     progress_option,
     shape_options,
     shapes_of,
@@ -39,7 +41,15 @@ from attnfuse.targets import Target
 from attnfuse.tracing.inputs import read_inputs
 
 
-@click.command("reduce")
+@click.command(
+    "reduce",
+    cls=HelpfulCommand,
+    examples=(
+        "attnfuse reduce unet.mindir out/unet.mindir",
+        'attnfuse reduce unet.mindir --while "./my-check {}" -o reduced',
+    ),
+    codes=(1, 3, 70, 130),
+)
 @click.argument("source")
 @click.argument("out", type=PATH, required=False)
 @click.option(
@@ -51,7 +61,7 @@ from attnfuse.tracing.inputs import read_inputs
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is drawn.")
 @click.option("--keep-best", is_flag=True, help="Write the smallest graph so far where the search is interrupted.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
+@json_option
 @progress_option
 @with_options(component_option, *shape_options, *target_options)
 def reduce_command(

@@ -11,7 +11,8 @@ import click
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say, show, stdout_console
 from attnfuse.cli.destinations import check_apart, check_writable
-from attnfuse.cli.options import PATH
+from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.options import PATH, require_option
 from attnfuse.errors import UsageError
 from attnfuse.printing import write_file
 from attnfuse.report.figures import figures_of
@@ -31,17 +32,21 @@ _FORMS: dict[str, _Form] = {
 }
 
 
-@click.command("report")
+@click.command(
+    "report",
+    cls=HelpfulCommand,
+    examples=(
+        "attnfuse report out",
+        "attnfuse report out --format junit --require fused==sites -o attnfuse.xml",
+        'attnfuse report report.json --format markdown >> "$GITHUB_STEP_SUMMARY"',
+    ),
+    codes=(1, 3, 70),
+)
 @click.argument("written", metavar="OUT", type=PATH)
 @click.option(
     "--format", "form", type=click.Choice(["text", *_FORMS]), default="text", show_default=True, help="How to show it."
 )
-@click.option(
-    "--require",
-    multiple=True,
-    metavar="EXPR",
-    help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
-)
+@require_option
 @click.option("-o", "--output", type=PATH, help="Output file.  [default: stdout]")
 def report_command(written: Path, form: str, require: tuple[str, ...], output: Path | None) -> int:
     """Show the report of OUT again: an output of compile, a report.json, or what --report wrote.

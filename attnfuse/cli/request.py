@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -11,16 +12,18 @@ from typing import Literal
 from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.log import log_outcome, log_request, log_to
 from attnfuse.cli.options import SHAPES, shapes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.lora.given import parse_lora
 from attnfuse.pass_times import PassTimes
 from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
+from attnfuse.progress import Progress, Silent
 from attnfuse.report.require import parse_requirement
 from attnfuse.rewriting import Between
 from attnfuse.targets import Target
-from attnfuse.terminal import BarProgress, LineProgress
+from attnfuse.terminal import Account, BarProgress, LineProgress
 from attnfuse.tracing.contract import Way
 from attnfuse.tracing.inputs import read_inputs
 
@@ -56,7 +59,6 @@ class SourceOptions:
     no_flash: tuple[str, ...]
     pass_options: tuple[str, ...]
     strict_policy: bool
-    require: tuple[str, ...]
     strict_config: bool
     trace: Way
     jobs: int | None
@@ -64,9 +66,12 @@ class SourceOptions:
     print_after: tuple[str, ...]
     time_passes: bool
     print_to: Path | None
-    report_file: Path | None
     as_json: bool
     progress: str
+    verbose: bool
+    log_file: Path | None
+    require: tuple[str, ...] = ()
+    report_file: Path | None = None
 
     def request(self) -> CompileRequest:
         """The request so far, without an output."""
@@ -90,9 +95,16 @@ class SourceOptions:
 
     def execute(self, action: Callable[..., CompileOutcome], request: CompileRequest) -> CompileOutcome:
         """Run the request with progress on stderr, and what was asked of the passes."""
-        if self.report_file is not None:
-            check_apart("report", self.report_file, Path(self.source), request.output)
-            check_writable(self.report_file)
+        return self.measured(action, request)[0]
+
+    def measured(
+        self, action: Callable[..., CompileOutcome], request: CompileRequest
+    ) -> tuple[CompileOutcome, Account]:
+        """As `execute`; and what it took."""
+        for what, file in (("report", self.report_file), ("log", self.log_file)):
+            if file is not None:
+                check_apart(what, file, Path(self.source), request.output)
+                check_writable(file)
         if self.print_to is not None:
             check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
         printed = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
@@ -100,17 +112,25 @@ class SourceOptions:
         called = [callback for callback in (printed, times) if callback is not None]
         if called:
             request = dataclasses.replace(request, between=partial(_call_each, called))
-        outcome = self._run(action, request)
+        with log_to(verbose=self.verbose, file=self.log_file) as log, _shown(self.progress) as progress:
+            log_request(log, request)
+            account = Account(progress, log.info)
+            outcome = action(request, account)
+            account.end()
+            log_outcome(log, outcome)
         if times is not None:
             stderr_console().print(times.table())
-        return outcome
+        return outcome, account
 
-    def _run(self, action: Callable[..., CompileOutcome], request: CompileRequest) -> CompileOutcome:
-        if self.progress == "never":
-            return action(request)
-        console = stderr_console()
-        with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
-            return action(request, progress)
+
+@contextlib.contextmanager
+def _shown(progress: str) -> Iterator[Progress]:
+    if progress == "never":
+        yield Silent()
+        return
+    console = stderr_console()
+    with BarProgress(console) if console.is_terminal else LineProgress(console) as shown:
+        yield shown
 
 
 def _call_each(callbacks: Sequence[Between], component: str, ran: pass_manager.Ran) -> None:

@@ -12,7 +12,8 @@ import click
 
 from attnfuse.cli.console import say
 from attnfuse.cli.destinations import check_apart, check_writable
-from attnfuse.cli.options import PATH, progress_option
+from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.options import PATH, json_option, progress_option
 from attnfuse.cli.pictures import (
     asked_of,
     backend_options,
@@ -36,7 +37,12 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
     return None if found is None else (int(found[1]), int(found[2]))
 
 
-@click.command("run")
+@click.command(
+    "run",
+    cls=HelpfulCommand,
+    examples=('attnfuse run out --prompt "a photo of an astronaut riding a horse" -o picture.png',),
+    codes=(3, 70, 130),
+)
 @click.argument("folder", metavar="OUT", type=PATH)
 @click.option(
     "--prompt",
@@ -53,7 +59,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
 @backend_options
 @click.option("-o", "--output", type=PATH, required=True, help="The picture (.png, .jpg, .webp); several have numbers.")
 @click.option("--record", type=PATH, help="New folder for what each component was fed, as --data takes it.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done and how long it took as JSON on stdout.")
+@json_option
 @progress_option
 def run_command(
     folder: Path,

@@ -6,12 +6,22 @@ from pathlib import Path
 
 import click
 
+from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import PATH
 from attnfuse.errors import UsageError
 from attnfuse.printing import graph_as_text, graph_of_text, write_file
 
 
-@click.command("text")
+@click.command(
+    "text",
+    cls=HelpfulCommand,
+    examples=(
+        "attnfuse text unet.mindir --short",
+        "attnfuse text unet.mindir -o unet.txt",
+        "attnfuse text unet.txt --parse -o unet.mindir",
+    ),
+    codes=(3, 70),
+)
 @click.argument("file", type=PATH)
 @click.option("--parse", is_flag=True, help="Read FILE as text and write the .mindir.")
 @click.option("--short", is_flag=True, help="Only the main graph, one node a line, for reading.")

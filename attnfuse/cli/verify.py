@@ -16,10 +16,12 @@ from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say, say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import (
     PATH,
     SHAPES,
     component_option,
+    json_option,
     max_memory,
     progress_option,
     shape_options,
@@ -46,11 +48,26 @@ _OF_OUTPUT = (*_OF_SOURCE, "components", "again")
 _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json")
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    cls=HelpfulCommand,
+    examples=(
+        "attnfuse verify ./stable-diffusion-v1-5 out",
+        "attnfuse verify out",
+        "attnfuse verify unet.mindir out/unet.mindir --level sampled",
+    ),
+    codes=(3, 4, 5, 70, 130),
+)
 @click.argument("original", metavar="[SOURCE]", required=False)
 @click.argument("fused", metavar="[OUT]", type=PATH, required=False)
 @click.option("--certificate", type=PATH, help="Check the files against its digests; run nothing.")
-@click.option("--level", type=click.Choice(LEVELS), default="full", show_default=True)
+@click.option(
+    "--level",
+    type=click.Choice(LEVELS),
+    default="full",
+    show_default=True,
+    help="MindSpore's inference alone, or numbers too: of one of several equal blocks, or of all.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that are drawn.")
 @click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones, as of compile.")
 @click.option("--again", is_flag=True, help="Verify also what the certificate of OUT tells of the same files.")
@@ -58,7 +75,7 @@ _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "meas
 @click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
 @click.option("--profile", "profiled", type=PATH, help="Write what it costs, by stage and operator, to a JSON file.")
 @max_memory
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+@json_option
 @progress_option
 @click.pass_context
 def verify_command(

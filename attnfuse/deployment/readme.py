@@ -23,7 +23,7 @@ def readme(manifest: Manifest, report: Report) -> str:
         "## Environment\n\n" + _environment(manifest),
         "## Convert\n\n" + _convert(manifest),
         "## Run\n\n" + _run(manifest),
-        "## Compare\n\n" + _COMPARE,
+        "## Compare\n\n" + _compare(manifest),
         "## Not verified\n\n" + "\n".join(f"- {text}" for text in _not_verified(manifest, report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -114,14 +114,30 @@ def _convert(manifest: Manifest) -> str:
 def _run(manifest: Manifest) -> str:
     if manifest.runtime != "lite":
         return "    graph = mindspore.nn.GraphCell(mindspore.load(FILE))"
-    first = manifest.components[0] if manifest.components else None
-    return (
-        "    from attnfuse_runtime import Pipeline\n"
-        '    pipeline = Pipeline.from_folder(".", backend="lite")\n' + ("" if first is None else _call(first)) + "\n"
-        "`attnfuse_runtime.text_to_image.TextToImage` is the loop from a prompt to a picture, where there is one for "
-        'the pipeline; `backends.LiteBackend(files={"NAME": PATH})` takes converted graphs. With '
-        '`attnfuse[verify]`, `backend="cpu"` computes what the graphs mean without a device.'
-    )
+    calls = "".join(map(_call, manifest.components[:1]))
+    components = _COMPONENTS.format(calls=calls)
+    kind = manifest.pipeline and manifest.pipeline.class_name
+    return f"{_LOOP.format(kind=kind)}\n{components}" if kind else components
+
+
+_LOOP = """\
+    from attnfuse_runtime.text_to_image import TextToImage
+    loop = TextToImage.from_folder(".", backend="lite", devices=0)
+    loop("a photo of an astronaut", steps=20, seed=42).images[0].save("picture.png")
+
+where attnfuse-runtime has a loop for {kind}; else it says so. `attnfuse run . --prompt TEXT -o picture.png` does the
+same without a device.
+"""
+
+
+_COMPONENTS = """\
+Component by component:
+
+    from attnfuse_runtime import Pipeline
+    pipeline = Pipeline.from_folder(".", backend="lite", devices=0)
+{calls}
+`attnfuse_runtime.backends.LiteBackend(0, files={{"NAME": PATH}})` in the place of "lite" takes converted graphs. With
+`attnfuse[verify]`, `backend="cpu"` computes what the graphs mean without a device."""
 
 
 def _call(component: ManifestComponent) -> str:
@@ -129,12 +145,16 @@ def _call(component: ManifestComponent) -> str:
     return f'    pipeline["{component.name}"]({inputs})\n'
 
 
-_COMPARE = (
-    "    attnfuse verify SOURCE .\n\n"
-    "holds every graph to that of the source, in numbers, on a host without a device; `attnfuse compare . --against "
-    "SOURCE` holds a picture to that of the source, for the pipelines with a loop; `attnfuse verify .` holds files "
-    f"to their digests, and tells what `{VERIFICATION}`, where there is one, says of these files."
-)
+def _compare(manifest: Manifest) -> str:
+    told = (
+        "    attnfuse verify SOURCE .\n\n"
+        "holds every graph to that of the source, in numbers, on a host without a device; `attnfuse verify .` holds "
+        f"files to their digests, and tells what `{VERIFICATION}`, where there is one, says of these files."
+    )
+    if not (manifest.pipeline and manifest.pipeline.class_name):
+        return told
+    pictures = "`attnfuse compare . --against SOURCE` compares pictures. `align.py`, where there is one, holds a device"
+    return f"{told} {pictures} to numbers of the unfused graphs."
 
 
 def _not_verified(manifest: Manifest, report: Report) -> Iterator[str]:

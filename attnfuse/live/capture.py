@@ -7,7 +7,7 @@ tracing worker leaves (`TracedComponent`s), for the subprocess to compile.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,7 @@ def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None)
     """
     folder.mkdir()
     try:
-        with _as_formula(model), _dumps_in(folder):
+        with names_apart(model) as named, _as_formula(model), _dumps_in(folder):
             if plan.call is None:
                 proto = trace_call(model, plan.inputs)
                 output = proto.graph.output[0]
@@ -49,7 +49,6 @@ def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None)
     canonicalise(proto, plan.name)
     graph = folder / "graph.mindir"
     graph.write_bytes(proto.SerializeToString(deterministic=True))
-    named = {parameter.name: parameter for parameter in model.get_parameters()}
     used = [parameter.name.partition(":")[2] for parameter in proto.graph.parameter]
     sources = () if weights is None else tuple(_source(name, named, weights) for name in used)
     return TracedComponent(
@@ -62,6 +61,26 @@ def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None)
         peak_rss_bytes=0,
         traced=Traced("whole", why_whole="the cells of a live model are not changed, be it for a moment"),
     )
+
+
+@contextmanager
+def names_apart(model: Any) -> Iterator[dict[str, Any]]:
+    """The parameters of a model by name; as long as this lasts, no two have the same.
+
+    `unload_lora_weights` of mindone leaves cells that never were told where they are: all their parameters are called
+    "to_q.weight". Where names are given twice, each parameter gets its path in the model.
+    """
+    parameters = list(model.get_parameters())
+    before = [parameter.name for parameter in parameters]
+    try:
+        if len(set(before)) < len(before):
+            for path, parameter in list(model.parameters_and_names()):
+                parameter.name = path
+        yield {parameter.name: parameter for parameter in parameters}
+    finally:
+        for parameter, name in zip(parameters, before, strict=True):
+            if parameter.name != name:
+                parameter.name = name
 
 
 @contextmanager
@@ -108,7 +127,12 @@ def save_weights(model: Any, path: Path, progress: Callable[[int, int], None]) -
     `progress` is called with the bytes done and their total. Raises TraceError, naming it, for a parameter without a
     value (a model that was built but not loaded) or of a type that cannot be written.
     """
-    parameters = {parameter.name: parameter for parameter in model.get_parameters()}
+    with names_apart(model) as parameters:
+        _save(parameters, path, progress)
+
+
+def _save(parameters: Mapping[str, Any], path: Path, progress: Callable[[int, int], None]) -> None:
+    """What `save_weights` does, with the parameters by name."""
     for name, parameter in parameters.items():
         if parameter.has_init:
             raise TraceError(f"parameter {name} has no value yet; load the model's weights before compiling it.")

@@ -29,7 +29,7 @@ from attnfuse.serialisation import from_json
 from attnfuse.sources import Component, Load, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.carried import Carried, carried
-from attnfuse.tracing.contract import TracedComponent
+from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 
 _LIVE_TYPE = "the live model has this type"
 """Where the type of a component comes from that was captured."""
@@ -77,6 +77,10 @@ class CapturedSource:
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {name: types_of(traced.plan) for name, traced in self.traces.items()}
+
+    @property
+    def least_bytes(self) -> int:
+        return 0  # the weights are on the disk already, beside the output
 
     def carried(self) -> Carried | None:
         """See `attnfuse.sources.Source`."""
@@ -136,16 +140,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _request(data: Mapping[str, Any]) -> CompileRequest:
-    traces = [from_json(TracedComponent, trace) for trace in data["traces"]]
-    warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
     return CompileRequest(
-        source=CapturedSource(
-            {trace.plan.name: trace for trace in traces},
-            warnings,
-            None if data["pipeline"] is None else Path(data["pipeline"]),
-            data["sizes"],
-            tuple(data["others"]),
-        ),
+        source=data["source"] if "source" in data else _captured(data),
+        shapes=from_json(ShapeOptions, data.get("shapes", {})),
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),
@@ -156,6 +153,18 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
         verify=data["verify"],
         seed=data["seed"],
         data=None if data["data"] is None else Path(data["data"]),
+    )
+
+
+def _captured(data: Mapping[str, Any]) -> CapturedSource:
+    traces = [from_json(TracedComponent, trace) for trace in data["traces"]]
+    warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
+    return CapturedSource(
+        {trace.plan.name: trace for trace in traces},
+        warnings,
+        None if data["pipeline"] is None else Path(data["pipeline"]),
+        data["sizes"],
+        tuple(data["others"]),
     )
 
 

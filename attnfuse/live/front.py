@@ -33,7 +33,7 @@ from attnfuse.live.outcome import Outcome
 from attnfuse.live.plans import LivePlan, plan_live, write_others
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
-from attnfuse.policy import Policy
+from attnfuse.policy import PassOption, Policy, Rule
 from attnfuse.preflight import check_components, check_policy, types_of
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
@@ -74,8 +74,11 @@ def compile(  # noqa: A001  # it is what it does
 ) -> Outcome:
     """Compile a live pipeline, or a single model of one, with the attention settings that are on it.
 
-    `source` is what `DiffusionPipeline.from_pretrained` or a model class of mindone returned, with its weights; it is
-    left exactly as it was. `output` is a folder; None writes nothing. `components` selects among the pipeline's
+    Or what the command line compiles: `source` a path (text or a path object) to a pipeline folder or a `.mindir`, or a
+    hub id, and `output` a folder or, for a `.mindir`, a `.mindir` too.
+
+    A live `source` is what `DiffusionPipeline.from_pretrained` or a model class of mindone returned, with its weights;
+    it is left exactly as it was. `output` is a folder; None writes nothing. `components` selects among the pipeline's
     (docs/components.md). `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` text
     tokens (or `{"unet": 154}`, those of single components), `frames` those of a video; left out, they are the
     pipeline's defaults. `guidance` says whether the denoiser gets two rows an image, `timestep_dtype` which type the
@@ -106,8 +109,11 @@ def compile(  # noqa: A001  # it is what it does
     for text in require:
         parse_requirement(text)
     target = None if output is None else place(Path(output), ())
-    if target is not None and target.is_file:
+    is_stored = isinstance(source, str | os.PathLike)
+    if target is not None and target.is_file and not is_stored:
         raise UsageError(f"the output {output} is one file; name a folder.")
+    if is_stored and inputs is not None:
+        raise UsageError("inputs are those of a live cell; drop them, or give the cell.")
     if target is None and verify != "none":
         raise UsageError("without an output there is no graph that could be verified; name one or drop verify.")
     if data is not None and verify not in ("sampled", "full"):
@@ -133,6 +139,10 @@ def compile(  # noqa: A001  # it is what it does
         timestep_dtype=timestep_dtype,
     )
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
+        if is_stored:
+            request |= {"source": os.fspath(source), "shapes": to_json(shapes), "components": list(components)}
+            request |= {"rules": _plain(given.rules), "options": _plain(given.options)}
+            return _finish(_run(request, work, shown), None if target is None else target.path)
         configs = work / "configs"
         configs.mkdir()
         plan = plan_live(source, configs, shapes, components, inputs)
@@ -140,8 +150,8 @@ def compile(  # noqa: A001  # it is what it does
         component_types = {one.name: types_of(one) for one in plan.plans}
         check_components(Target(runtime, soc), component_types, "convert it first (pipe.to), to")
         check_policy(Target(runtime, soc), Policy((*found, *given.rules)), component_types)
-        request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *given.rules)]
-        request["options"] = [dataclasses.asdict(option) for option in given.options]
+        request["rules"] = _plain((*found, *given.rules))
+        request["options"] = _plain(given.options)
         request["warnings"] = plan.warnings
         # A part of a pipeline, or one model of it: what stands in the output beside it stays.
         request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
@@ -151,6 +161,10 @@ def compile(  # noqa: A001  # it is what it does
         traces = _capture(plan, work, shown, weights=target is not None)
         request["traces"] = [to_json(trace) for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
+
+
+def _plain(records: Sequence[Rule | PassOption]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(record) for record in records]
 
 
 def _check_choices(runtime: str, verify: str) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnfuse.report.model import Report, Totals
+from attnfuse.names import counted
+from attnfuse.report.model import ComponentEntry, Report, Totals
+from attnfuse.report.rows import COSTS, costs_of
 
+_SHOWN_COMPONENTS, _SHOWN_WARNINGS, _WIDTH = 12, 5, 110
 _COLUMNS = ("sites", "fused", "kept", "missed", "not_attention", "casts", "padded_heads", "score_bytes_saved")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Outcome:
     """A compile that held.
 
@@ -34,6 +37,15 @@ class Outcome:
         sites = (site for component in self.report.components for site in component.sites)
         lost = [self.dropped] if self.dropped else []
         return (*self.report.warnings, *lost, *(f"{site.id}: {text}" for site in sites for text in site.warnings))
+
+    def __repr__(self) -> str:
+        """A screen at most: what became of the sites of each component, what it costs, and the first warnings."""
+        report, totals = self.report, self.report.totals
+        where = "not written" if self.output is None else f"{counted(len(self.files), 'file')} in {self.output}"
+        lines = [f"{totals.fused} of {totals.sites} sites fused for {report.runtime} on {report.soc}, {where}"]
+        lines += _first(map(_told, report.components), _SHOWN_COMPONENTS)
+        lines += _first((f"warning: {text}" for text in self.warnings), _SHOWN_WARNINGS)
+        return f"<Outcome: {f'{chr(10)}  '.join(lines)}>"
 
     def _repr_html_(self) -> str:
         """A table for notebooks: a row per component, then what is not fused or not supported and why, the warnings."""
@@ -63,6 +75,21 @@ class Outcome:
             f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table>" + (f"<ul>{items}</ul>" if items else "")
         )
+
+
+def _told(component: ComponentEntry) -> str:
+    """`unet: 32 of 32 fused; bytes moved 172 → 92.4 MiB ×0.54, peak …`."""
+    own = component.totals
+    pairs = zip(COSTS, costs_of(component.cost), strict=False)
+    costs = [f"{what} {cost.change} {cost.ratio}" for (what, _, _), cost in pairs]
+    return f"{component.name}: {own.fused} of {own.sites} fused; {', '.join(costs[:2]) or component.cost.not_estimated}"
+
+
+def _first(lines: Iterable[str], most: int) -> list[str]:
+    """At most that many, each of one line that a screen holds, and how many more there are."""
+    told = [" ".join(line.split()) for line in lines]
+    shown = [line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…" for line in told[:most]]
+    return shown + ([f"… {len(told) - most} more"] if len(told) > most else [])
 
 
 def _row(name: str, totals: Totals) -> str:

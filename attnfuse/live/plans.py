@@ -66,7 +66,10 @@ def plan_live(
             warnings[name] += (
                 f"{message}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",
             )
-        plans += (_with_lora(one, model) for one in _planned(work, own_dtype, shapes, [name], exactly=True))
+        loras = _loras(model)
+        if loras.loaded:
+            warnings[name] += (_NOT_FUSED.format(", ".join(sorted({adapter for adapter, _ in loras.loaded}))),)
+        plans += (_with_lora(one, loras) for one in _planned(work, own_dtype, shapes, [name], exactly=True))
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
     cells = models if single else models | {name: part for name, part in parts.items() if _is_cell(part)}
     others = {name: part for name, part in parts.items() if not _is_cell(part)}
@@ -92,21 +95,50 @@ def write_others(plan: LivePlan, folder: Path) -> list[str]:
     return failed
 
 
-def _with_lora(plan: ComponentPlan, model: Any) -> ComponentPlan:
+_NOT_FUSED = (
+    "LoRA {} is loaded and not fused: its layers are in the graph, as they are now; without them, and as exact, it is"
+    " compiled after fuse_lora() and unload_lora_weights()"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loras:
+    """The adapters in a model's layers, each with a scale: those that are computed with, and those that are merged."""
+
+    loaded: frozenset[tuple[str, float]]
+    merged: frozenset[tuple[str, float]]
+
+
+def _loras(model: Any) -> _Loras:
+    """What PEFT's layers tell (mindone/peft/tuners/tuners_utils.py, `BaseTunerLayer`); what is switched off is none."""
+    loaded: set[tuple[str, float]] = set()
+    merged: set[tuple[str, float]] = set()
+    for _, cell in model.cells_and_names():
+        scaling = getattr(cell, "scaling", None)
+        if not hasattr(cell, "lora_A") or not isinstance(scaling, Mapping):
+            continue
+        fused = set(getattr(cell, "merged_adapters", ()))
+        active = () if getattr(cell, "disable_adapters", False) else getattr(cell, "active_adapters", scaling)
+        merged |= {(str(adapter), float(scale)) for adapter, scale in scaling.items() if adapter in fused}
+        if not fused:  # where one is merged, no layer is computed with
+            loaded |= {(str(adapter), float(scaling[adapter])) for adapter in active if adapter in scaling}
+    return _Loras(frozenset(loaded), frozenset(merged))
+
+
+def _with_lora(plan: ComponentPlan, loras: _Loras) -> ComponentPlan:
     """The plan, telling of a LoRA that is loaded in the model: unlike a checkpoint's, a live graph has it."""
-    scales = sorted(
-        {
-            (str(adapter), float(scale))
-            for _, cell in model.cells_and_names()
-            if hasattr(cell, "lora_A") and isinstance(getattr(cell, "scaling", None), Mapping)
-            for adapter, scale in cell.scaling.items()
-        }
-    )
-    if not scales:
+    entries: list[FixedValue] = []
+    if loras.loaded:
+        meaning = (
+            "of each LoRA that is loaded: the graph has its present value; for another scale set it and compile again"
+        )
+        entries.append(FixedValue("lora_scale", [list(one) for one in sorted(loras.loaded)], meaning))
+    if loras.merged:
+        meaning = "of each LoRA that is fused into the weights; for another scale fuse it anew and compile again"
+        entries.append(FixedValue("lora_scale", [list(one) for one in sorted(loras.merged)], meaning))
+    if not entries:
         return plan
-    meaning = "of each LoRA that is loaded: the graph has its present value; for another scale set it and compile again"
-    scale_value = FixedValue("lora_scale", [list(one) for one in scales], meaning)
-    return replace(plan, fixed=(scale_value, *(one for one in plan.fixed if one.name != scale_value.name)))
+    return replace(plan, fixed=(*entries, *(one for one in plan.fixed if one.name != "lora_scale")))
 
 
 def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inputs: Sequence[Any]) -> LivePlan:
@@ -120,7 +152,7 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
     floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
     dtype = min(floats, default="float32")
     plan = ComponentPlan(
-        MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs, patches=(), fixed=()
+        MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs, patches=(), package="", fixed=()
     )
     return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})
 

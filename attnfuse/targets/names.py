@@ -35,6 +35,11 @@ def soc_named(name: str) -> str:
 
     Raises UsageError, with the nearest name, for one that is not known.
     """
+    if name.strip().lower() == "910b":
+        raise UsageError(
+            "'910B' alone is a board of the first 910 (ascend910) as well as the kind of 910B1 to 910B4 (ascend910b); "
+            "name the one that is meant."
+        )
     found = _ROWS.get(_key(name))
     if found is not None:
         return found

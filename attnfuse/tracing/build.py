@@ -79,8 +79,11 @@ def _find_class(plan: ComponentPlan) -> Any:
     if plan.class_name in _BESIDE_A_PIPELINE:
         library = f"diffusers.pipelines.{_BESIDE_A_PIPELINE[plan.class_name]}"
     else:
-        library = plan.library
-    return getattr(import_module(f"mindone.{library}"), plan.class_name)
+        library = plan.package or plan.library
+    found = getattr(import_module(f"mindone.{library}"), plan.class_name, None)
+    if found is None:
+        raise TraceError(f"component {plan.name} cannot be traced: mindone.{library} has no class {plan.class_name}.")
+    return found
 
 
 class Entry(nn.Cell):  # type: ignore[misc]

@@ -5,15 +5,18 @@ Imports of this package what imports no MindSpore.
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from attnfuse.tracing.contract import Call, ComponentPlan, Library, TensorSpec
 from attnfuse.tracing.fixed import fixed_values, given_values
-from attnfuse.tracing.folder import PipelineFolder
-from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.folder import PipelineFolder, read_json
+from attnfuse.tracing.inputs import GivenCall, flattened
 from attnfuse.tracing.schedulers import assumption, timestep_dtype
+from attnfuse.tracing.specs import specs_of
 from attnfuse.tracing.specs.context import SpecContext
 from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, GIVEN_MODELS, MASKED_ATTENTION, STACKED_ROTARY
 from attnfuse.tracing.specs.record import FLOAT, Input, Spec, measure, unsupported
@@ -44,6 +47,7 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         dtype=model_dtype,
         inputs=inputs,
         patches=spec.patches,
+        package="",
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
@@ -58,14 +62,47 @@ _GIVEN_PATCHES: Mapping[Library, tuple[str, ...]] = {
 }
 
 
+def _given_patches(class_name: str, library: Library) -> tuple[str, ...]:
+    """What a class may need, and what it is known to, where the table has it."""
+    known = (patch for spec in specs_of(class_name) for patch in spec.patches)
+    return tuple(dict.fromkeys((*_GIVEN_PATCHES[library], *known)))
+
+
+def _elements(place: str) -> str:
+    """`[1]["key"]` of "1.key", and nothing of the whole."""
+    parts = filter(None, place.split("."))
+    return "".join(f"[{part}]" if part.lstrip("-").isdigit() else f"[{json.dumps(part)}]" for part in parts)
+
+
 def given_library(model: str, pipeline: PipelineFolder) -> Library:
-    """The library of a part that inputs are given for; TraceError for any but the two whose loaders are known."""
+    """The library whose loader a part is loaded as that inputs are given for.
+
+    That of a class which lies beside a pipeline of mindone, or elsewhere in it, is told by its configuration. Raises
+    TraceError for one that lies nowhere in mindone.
+    """
     library = pipeline.libraries[model]
     if library == "diffusers":
         return "diffusers"
     if library == "transformers":
         return "transformers"
-    raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
+    if not package_of(library):
+        raise unsupported(model, f"library {library} is not supported; it must be diffusers, transformers or mindone's")
+    config = pipeline.folders[model] / "config.json"
+    return "diffusers" if config.is_file() and "_class_name" in read_json(config) else "transformers"
+
+
+def package_of(library: str) -> str:
+    """Where below mindone the classes lie that model_index.json names as of that library; empty where nowhere."""
+    spec = importlib.util.find_spec("mindone")
+    places = None if spec is None else spec.submodule_search_locations
+    for name in (f"diffusers.pipelines.{library}", library.removeprefix("mindone.")):
+        parts = name.split(".")
+        if all(part.isidentifier() for part in parts):
+            for place in places or ():
+                found = Path(place).joinpath(*parts)
+                if found.is_dir() or found.with_suffix(".py").is_file():
+                    return name
+    return ""
 
 
 def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ...]) -> ComponentPlan:
@@ -79,17 +116,15 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         class_name=pipeline.classes[model],
         library=library,
         folder=pipeline.folders[model],
+        package="" if pipeline.libraries[model] == library else package_of(pipeline.libraries[model]),
         call=Call(
             call.method,
-            arguments(entries, call.fixed),
-            tuple(
-                (name, "result" + "".join(f"[{number}]" for number in place.split(".") if number))
-                for name, place in call.outputs
-            ),
+            arguments(entries, flattened(call.fixed, [entry.to or entry.name for entry in entries]), call.tuples),
+            tuple((name, "result" + _elements(place)) for name, place in call.outputs),
         ),
         dtype=context.dtype,
         inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, context.dtype, context)) for one in call.inputs),
-        patches=_GIVEN_PATCHES[library],
+        patches=_given_patches(pipeline.classes[model], library) if call.patches is None else call.patches,
         fixed=tuple(given_values(call.fixed)),
         dtype_from=context.dtype_from,
         warnings=doubts,
@@ -125,16 +160,23 @@ def _outputs(spec: Spec, context: SpecContext) -> tuple[tuple[str, str], ...]:
     return tuple(outputs)
 
 
-def arguments(inputs: Sequence[Input], fixed: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """The arguments of a call: keywords and Python expressions over the inputs' names, which come before `fixed`."""
-    whole = _gathered([((entry.to or entry.name), entry.name) for entry in inputs])
-    return (*whole.items(), *((keyword, repr(value)) for keyword, value in fixed.items() if keyword not in whole))
+def arguments(
+    inputs: Sequence[Input], fixed: Mapping[str, object], tuples: Collection[str] = ()
+) -> tuple[tuple[str, str], ...]:
+    """The arguments of a call: keywords and Python expressions over the inputs' names, which come before `fixed`.
+
+    What is fixed at a place such as "kwargs.scale" goes into the dictionary that inputs go into. `tuples` are places.
+    """
+    inner = [(place, repr(value)) for place, value in fixed.items() if "." in place]
+    whole = _gathered([*((entry.to or entry.name, entry.name) for entry in inputs), *inner], tuples)
+    rest = ((keyword, repr(value)) for keyword, value in fixed.items() if keyword not in whole and "." not in keyword)
+    return (*whole.items(), *rest)
 
 
-def _gathered(places: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _gathered(places: Sequence[tuple[str, str]], tuples: Collection[str] = (), within: str = "") -> dict[str, str]:
     """Expressions by the first part of their places; those that share it are one list (of numbers) or dictionary.
 
-    Whole ones come first.
+    Whole ones come first. Of `tuples`, the places are given from without; `within` is where these are.
     """
     whole: dict[str, str] = {}
     parts: dict[str, list[tuple[str, str]]] = {}
@@ -145,9 +187,11 @@ def _gathered(places: Sequence[tuple[str, str]]) -> dict[str, str]:
         else:
             whole[first] = name
     for first, inner in parts.items():
-        elements = _gathered(inner)
+        place = f"{within}{first}"
+        elements = _gathered(inner, tuples, f"{place}.")
         if all(key.isdigit() for key in elements):
-            whole[first] = f"[{', '.join(elements.values())}]"
+            listed = ", ".join(elements.values())
+            whole[first] = f"({listed},)" if place in tuples else f"[{listed}]"
         else:
             whole[first] = "{" + ", ".join(f"{json.dumps(key)}: {value}" for key, value in elements.items()) + "}"
     return whole

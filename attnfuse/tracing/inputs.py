@@ -6,24 +6,31 @@
     method = "decode"               # what is called; the model itself if left out
     outputs = ["image"]             # names: of the result, or of its elements if several; ["output"] if left out
     outputs = {low = "0.1", high = "1"}   # or names, and which elements: the second of the first (last: -1)
+    tuples = ["pair"]               # arguments, or parts of them, that are tuples and no lists
+    patches = ["masked_attention"]  # tracing patches; what the class is known to need if left out
 
     [my_decoder.inputs.latents]     # in the order of the graph's inputs
     shape = [1, 4, 64, 64]
     dtype = "float"                 # the type the component is traced in, or one of contract.DTYPES
     to = "z"                        # the argument, if it has another name; "kwargs.key", "pair.0", "all.1.0" for parts
+                                    # ("kwargs.all.0": dictionaries and lists in each other, as deep as they are)
 
     [my_decoder.fixed]              # arguments that are no tensors
     return_dict = false
     img_shapes = [[[1, 16, 16]]]    # lists and tables too
+    kwargs = {scale = 1.0}          # beside the tensors that go into the same dictionary
 
-Imports `contract` of this package, `attnfuse.documents`, `attnfuse.errors`, `attnfuse.names` and pydantic.
+Elements of results that are dictionaries have their keys: `outputs = {image = "0.sample"}`.
+
+Imports `contract` and `specs.patch_names` of this package, `attnfuse.documents`, `attnfuse.errors`, `attnfuse.names`
+and pydantic.
 """
 
 from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,11 +41,12 @@ from attnfuse import documents
 from attnfuse.errors import UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.contract import DTYPES
+from attnfuse.tracing.specs.patch_names import PATCHES
 
 _DTYPES = ("float", *DTYPES)
 
-#: Numbers of elements, from without to within; from the end where negative.
-_PLACE = re.compile(r"-?[0-9]+(\.-?[0-9]+)*")
+#: Numbers of elements (from the end where negative) or keys, from without to within.
+_PLACE = re.compile(r"(-?[0-9]+|[A-Za-z_][A-Za-z0-9_]*)(\.(-?[0-9]+|[A-Za-z_][A-Za-z0-9_]*))*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,8 @@ class GivenInput:
 class GivenCall:
     """What one component is called with: see the module's docstring.
 
-    An output is a name and its place in the result, empty for the whole.
+    An output is a name and its place in the result, empty for the whole. `tuples` are arguments, or places in them,
+    that are tuples; `patches` are None where they are left to what is known of the class.
     """
 
     component: str
@@ -64,6 +73,8 @@ class GivenCall:
     inputs: tuple[GivenInput, ...]
     fixed: Mapping[str, JsonValue]
     outputs: tuple[tuple[str, str], ...]
+    tuples: tuple[str, ...] = ()
+    patches: tuple[str, ...] | None = None
 
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -84,6 +95,8 @@ class _Component(BaseModel):
     method: str = ""
     inputs: Annotated[dict[str, _Input], Field(min_length=1)]
     fixed: dict[str, JsonValue] = {}
+    tuples: list[str] = []
+    patches: list[str] | None = None
     outputs: Annotated[
         Annotated[list[str], Field(min_length=1), Tag("list")]
         | Annotated[dict[str, str], Field(min_length=1), Tag("table")],
@@ -125,12 +138,44 @@ def _component(where: str, name: str, content: Any) -> GivenCall:
         inputs.append(GivenInput(given, tuple(entry.shape), entry.dtype, entry.to))
     _check_arguments(where, inputs, read.fixed)
     _check_elements(where, [one.to or one.name for one in inputs])
-    return GivenCall(name, read.part or name, read.method, tuple(inputs), read.fixed, _outputs(where, read.outputs))
+    _check_tuples(where, read.tuples, [one.to or one.name for one in inputs])
+    for patch in read.patches or ():
+        if patch not in PATCHES:
+            raise UsageError(f"{where}: there is no tracing patch {patch!r}; {suggestion(patch, PATCHES)}")
+    return GivenCall(
+        name,
+        read.part or name,
+        read.method,
+        tuple(inputs),
+        read.fixed,
+        _outputs(where, read.outputs),
+        tuple(read.tuples),
+        None if read.patches is None else tuple(read.patches),
+    )
+
+
+def _check_tuples(where: str, tuples: Sequence[str], places: Sequence[str]) -> None:
+    """Raise UsageError for a tuple that holds no input."""
+    for name in tuples:
+        if not any(place.startswith(f"{name}.") and place[len(name) + 1].isdigit() for place in places):
+            raise UsageError(f"{where}: tuples has {name!r}, of which no input is an element (as {name}.0 is).")
+
+
+def flattened(fixed: Mapping[str, JsonValue], places: Collection[str]) -> dict[str, JsonValue]:
+    """The fixed arguments by place: a dictionary that inputs go into as well by its keys, all else whole."""
+    found: dict[str, JsonValue] = {}
+    for name, value in fixed.items():
+        if isinstance(value, dict) and value and any(place.startswith(f"{name}.") for place in places):
+            inner = {place[len(name) + 1 :] for place in places if place.startswith(f"{name}.")}
+            found |= {f"{name}.{key}": one for key, one in flattened(value, inner).items()}
+        else:
+            found[name] = value
+    return found
 
 
 def _check_arguments(where: str, inputs: Sequence[GivenInput], fixed: Mapping[str, JsonValue]) -> None:
     """Raise UsageError where an argument, or a part of one, is given twice: one of the two would be lost."""
-    given = {f"fixed.{name}": name for name in fixed}
+    given = {f"fixed.{name}": name for name in flattened(fixed, {(one.to or one.name) for one in inputs})}
     for one in inputs:
         place = one.to or one.name
         for other, taken in given.items():
@@ -157,7 +202,7 @@ def _outputs(where: str, given: list[str] | dict[str, str]) -> tuple[tuple[str, 
     if isinstance(given, dict):
         for name, place in given.items():
             if not _PLACE.fullmatch(place):
-                raise UsageError(f'{where}: outputs.{name} is {place!r}, not which element of the result, as "0.1".')
+                raise UsageError(f"{where}: outputs.{name} is {place!r}, not which element of the result, as '0.1'.")
         return tuple(given.items())
     several = len(given) > 1
     return tuple((name, str(i) if several else "") for i, name in enumerate(given))

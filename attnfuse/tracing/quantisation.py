@@ -176,6 +176,8 @@ def _first_of_each(tensors: Mapping[str, StoredTensor]) -> Iterator[tuple[str, s
 def _of_float8(tensors: Mapping[str, StoredTensor]) -> Iterator[tuple[str, str]]:
     """(kind, place) of what shows by itself that a float8 weight is a code: a header, a key made of the weight's."""
     weights = {key: tensor for key, tensor in sorted(tensors.items()) if tensor.dtype in FLOAT8_DTYPES}
+    if not weights:  # no run of words need be looked for
+        return
     first: dict[Path, str] = {}
     for key, tensor in weights.items():
         first.setdefault(tensor.file, key)

@@ -51,17 +51,23 @@ class Component:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a folder holds. `runtime` is whom it was compiled for, "lite" or "mindspore"."""
+    """What a folder holds. `runtime` is whom it was compiled for, "lite" or "mindspore".
+
+    `pipeline` is what the components were compiled for and are from, as docs/output.md of attnfuse lists it ("height",
+    "guidance_rows", "vae", ...); nothing where they are graphs alone.
+    """
 
     folder: Path
     runtime: str
     soc: str
     components: Mapping[str, Component]
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a folder, whose files are all there and of the size that it says.
+    """The manifest of a folder, whose files are all there, graphs, weights and what is from the source of their sizes.
 
+    Configurations for MindSpore Lite, and what is for people, may have been edited.
     Raises FolderError where it was not written by attnfuse, or by another version, or is not whole.
     """
     document = _document(folder)
@@ -71,7 +77,10 @@ def read_manifest(folder: Path) -> Manifest:
             document["runtime"],
             document["soc"],
             {entry["name"]: _component(folder, entry) for entry in document["components"]},
+            document["pipeline"] or {},
         )
+        fixed = {folder / name for name in found.pipeline.get("files", ())}
+        fixed |= {path for one in found.components.values() for path in (one.graph, *one.variables)}
         sizes = {name: int(digest["bytes"]) for name, digest in document["outputs"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise FolderError(f"{folder / MANIFEST} was changed by somebody: it lacks what attnfuse writes.") from None
@@ -79,7 +88,7 @@ def read_manifest(folder: Path) -> Manifest:
         path = folder / name
         if not path.is_file():
             raise FolderError(f"{folder} lacks {name}, which its {MANIFEST} lists; copy the folder again, all of it.")
-        if path.stat().st_size != size:
+        if path in fixed and path.stat().st_size != size:
             raise FolderError(
                 f"{path} has {path.stat().st_size} bytes where {MANIFEST} says {size}; copy the folder again."
             )

@@ -31,6 +31,8 @@ from attnfuse_runtime.watching import Clock, Progress
 Callback = Callable[[int, float, Array], None]
 """Called after each step with its number, its timestep and the latents."""
 
+__all__ = ["Callback", "Pictures", "TextToImage"]
+
 _DECODER = "vae_decoder"
 
 

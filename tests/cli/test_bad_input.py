@@ -161,7 +161,7 @@ def test_bad_input(command: Command, tmp_path: Path, kind: str) -> None:
     arguments = make(tmp_path / "in")
     seen = tree(tmp_path / "in")
     answer = command("compile", *arguments, "-o", tmp_path / "out", "--json")
-    assert (answer.code, answer.out) == (code, ""), answer.err
+    assert (answer.code, answer.document["exit_code"]) == (code, code), answer.err
     assert re.search(message, answer.error), answer.error
     assert tree(tmp_path / "in") == seen
     assert [p.name for p in tmp_path.iterdir()] == ["in"]

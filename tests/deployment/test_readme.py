@@ -70,7 +70,10 @@ def test_of_a_pipeline() -> None:
         "`model_index.json`",
         "MindSpore Lite 2.7: converter_lite",
         "    bash convert.sh ../converted\n",
-        'Pipeline.from_folder(".", backend="lite")',
+        'loop = TextToImage.from_folder(".", backend="lite", devices=0)',
+        "has a loop for StableDiffusionPipeline; else it says so",
+        'Pipeline.from_folder(".", backend="lite", devices=0)',
+        "`attnfuse compare . --against SOURCE` compares pictures",
         'pipeline["unet"](sample=..., timestep=...)',
         "Nothing here was run on a device",
     ):
@@ -83,7 +86,7 @@ def test_of_what_is_known_less() -> None:
     assert said.startswith("# unet for MindSpore Lite on ascend910b\n")
     assert "of graphs that were traced before; attention" in said
     assert "MindSpore Lite of the MindSpore that traced the graphs: converter_lite" in said
-    for missing in ("pixels", "guidance", "tokens", "commit"):
+    for missing in ("pixels", "guidance", "tokens", "commit", "loop", "pictures"):
         assert missing not in said
     assert "of a folder of a single model; " in text(ManifestPipeline())
     said = text(ManifestPipeline(class_name="WanPipeline", height=8, width=8, frames=9, guidance_rows=1))

@@ -36,6 +36,7 @@ class _Source:
     single_file: bool = False
     paths: Iterable[Path] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    least_bytes: int = 0
     loras: Sequence[Lora] = ()
 
     @property

@@ -35,6 +35,22 @@ class CrossAttention(mindspore.nn.Cell):  # type: ignore[misc]
         return mindspore.mint.matmul(mindspore.mint.nn.functional.softmax(scores, -1), value)
 
 
+class Twins(mindspore.nn.Cell):  # type: ignore[misc]
+    """Two projections whose weights have one name, as `unload_lora_weights` leaves them, and attention over both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_q = mindspore.mint.nn.Linear(8, 8, bias=False)
+        self.to_k = mindspore.mint.nn.Linear(8, 8, bias=False)
+        for layer, value in ((self.to_q, 0.25), (self.to_k, 0.5)):
+            layer.weight.name = "base.weight"
+            layer.weight.set_data(mindspore.Tensor(np.full((8, 8), value, np.float32)))
+
+    def construct(self, states):  # type: ignore[no-untyped-def]
+        scores = mindspore.mint.matmul(self.to_q(states), self.to_k(states).swapaxes(-1, -2))
+        return mindspore.mint.matmul(mindspore.mint.nn.functional.softmax(scores, -1), states)
+
+
 def state(pipe: Any) -> dict[str, Any]:
     """All that compiling must not change, of every cell and parameter, by identity or by value."""
     found: dict[str, Any] = {"mode": mindspore.get_context("mode")}
@@ -175,6 +191,10 @@ def main(folder: Path) -> None:
         runtime="mindspore",
         progress="never",
     )
+    twins = Twins()
+    states = np.zeros((2, 4, 8), np.float32)
+    attnfuse.compile(twins, folder / "twins", inputs=[states], runtime="mindspore", progress="never")
+    told["twins"] = [parameter.name for parameter in twins.get_parameters()]
     told["verification"] = called.verification
     told["errors"] = {
         "no cell": error_of(lambda: attnfuse.compile(3, None)),

@@ -13,9 +13,18 @@ import pytest
 
 import attnfuse
 from attnfuse import errors
-from attnfuse.errors import AttnfuseError, InternalError, PolicyError, RequirementError, UsageError, VerificationError
+from attnfuse.errors import (
+    AttnfuseError,
+    InternalError,
+    PolicyError,
+    RequirementError,
+    SourceError,
+    UsageError,
+    VerificationError,
+)
 from attnfuse.live import front, outcome
 from attnfuse.progress import Silent
+from tests.support.graphs import transformer
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,3 +208,15 @@ def test_bars_are_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == ""
+
+
+def test_what_is_on_disk_is_compiled_as_on_the_command_line(tmp_path: Path) -> None:
+    source = transformer(sites=2).write(tmp_path / "unet.mindir")
+    outcome = attnfuse.compile(source, tmp_path / "fused.mindir", soc="910B4", progress="never", no_flash=["*attn2*"])
+    assert (tmp_path / "fused.mindir").is_file()
+    assert {"fused.mindir", "fused.manifest.json", "fused.report.html"} <= set(outcome.files)
+    assert (outcome.report.soc, outcome.report.totals.sites, outcome.report.totals.kept) == ("ascend910b", 2, 1)
+    with pytest.raises(SourceError, match="does not exist"):
+        attnfuse.compile(str(tmp_path / "nowhere.mindir"), None, progress="never")
+    with pytest.raises(UsageError, match="inputs are those of a live cell"):
+        attnfuse.compile("unet.mindir", None, inputs=[])

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from attnfuse.mindir import codec, external
@@ -150,6 +151,23 @@ def test_progress_and_the_table(told: Any) -> None:
     assert html.startswith("<table>")
     assert "<th>vae_decoder</th><td>1</td><td>1</td>" in html
     assert "kept 8: flash attention is off (rule: pipe.unet: enable_flash_sdp(False))" in html
+
+
+def test_parameters_of_one_name_are_told_apart(told: Any, session: Path) -> None:
+    assert told["twins"] == ["base.weight", "base.weight"], "left as they were"
+    path = session / "twins" / "model_graph.mindir"
+    model = codec.parse(path.read_bytes(), "x")
+    files = external.check_weights(model, path, required=True)
+    found = {
+        external.parameter_name(p).partition("__")[0]: np.frombuffer(
+            files[p.external_data.location].read_bytes(), np.float32, 64, p.external_data.offset
+        )
+        for p in external.parameters(model)
+    }
+    assert {name: set(values.tolist()) for name, values in found.items()} == {
+        "to_q.weight": {0.25},
+        "to_k.weight": {0.5},
+    }
 
 
 def test_elements_of_a_tuple_are_inputs(told: Any, session: Path) -> None:

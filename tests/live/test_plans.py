@@ -79,23 +79,38 @@ def test_what_is_float32_in_any_case_stays_so(tmp_path: Path) -> None:
 
 
 class _Lora:
-    def __init__(self, **scaling: float) -> None:
+    """A layer of PEFT's, as far as it tells of itself."""
+
+    def __init__(self, *, merged: tuple[str, ...] = (), disabled: bool = False, **scaling: float) -> None:
         self.lora_A, self.scaling = object(), scaling
+        self.merged_adapters, self.disable_adapters = list(merged), disabled
+        self.active_adapters = list(scaling)[:1]
 
 
-def test_a_lora_that_is_loaded_is_told_with_its_scale(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("layers", "value", "meaning", "warns"),
+    [
+        ((), None, "has no LoRA", False),
+        ((_Lora(style=0.5, other=1.0), _Lora(style=0.5)), [["style", 0.5]], "is loaded: the graph has", True),
+        ((_Lora(style=0.5, merged=("style",)),), [["style", 0.5]], "is fused into the weights", False),
+        ((_Lora(style=0.5, disabled=True),), None, "has no LoRA", False),
+    ],
+)
+def test_what_is_told_of_loras(
+    tmp_path: Path, layers: tuple[_Lora, ...], value: Any, meaning: str, *, warns: bool
+) -> None:
     class WithLora(WanTransformer3DModel):
         def cells_and_names(self) -> list[Any]:
-            return [("blocks.0.to_q", _Lora(style=0.5)), ("blocks.1.to_q", _Lora(style=0.5)), ("norm", object())]
+            return [*((f"blocks.{i}.to_q", layer) for i, layer in enumerate(layers)), ("norm", object())]
 
-    for name, kind, expected in (("a", WanTransformer3DModel, None), ("b", WithLora, [["style", 0.5]])):
-        pipe = WanPipeline()
-        pipe.components = {"transformer": kind(WAN, "Float32")}
-        pipe.components["transformer"].__class__.__name__ = "WanTransformer3DModel"
-        (tmp_path / name).mkdir()
-        (plan,) = plan_live(pipe, tmp_path / name, ShapeOptions(), (), None).plans
-        (lora,) = (one for one in plan.fixed if one.name == "lora_scale")
-        assert lora.value == expected
+    pipe = WanPipeline()
+    pipe.components = {"transformer": WithLora(WAN, "Float32")}
+    pipe.components["transformer"].__class__.__name__ = "WanTransformer3DModel"
+    plan = plan_live(pipe, tmp_path, ShapeOptions(), (), None)
+    (lora,) = (one for one in plan.plans[0].fixed if one.name == "lora_scale")
+    assert lora.value == value
+    assert meaning in lora.meaning
+    assert any("LoRA style is loaded and not fused" in text for text in plan.warnings["transformer"]) == warns
 
 
 class MySampler:

@@ -27,7 +27,7 @@ def test_each_is_listed_and_well_formed(name: str) -> None:
 @pytest.mark.mindspore
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_each_runs(name: str, tmp_path: Path) -> None:
-    command = ["bash", EXAMPLES / name] if name.endswith(".sh") else [sys.executable, EXAMPLES / name]
+    command = ["bash" if name.endswith(".sh") else sys.executable, str(EXAMPLES / name)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False

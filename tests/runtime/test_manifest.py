@@ -23,6 +23,26 @@ def test_what_a_compile_wrote(tmp_path: Path) -> None:
     assert [one.dtype for one in component.outputs] == ["float16", "int64"]
     assert component.graph.is_file()
     assert component.config == out / "configs/toy.cfg"
+    assert found.pipeline == {}
+
+
+def test_what_is_for_people_may_be_edited(tmp_path: Path) -> None:
+    out = toy(tmp_path)
+    for name in ("README.md", "configs/toy.cfg"):
+        (out / name).write_text("for two images more")
+    assert read_manifest(out).components.keys() == {"toy"}
+
+
+def test_what_a_loop_needs_to_know(tmp_path: Path) -> None:
+    out = toy(tmp_path)
+    (out / "model_index.json").write_text("{}")
+    outputs = json.loads((out / "manifest.json").read_text())["outputs"]
+    known = {"height": 64, "files": ["model_index.json"]}
+    changed(out, pipeline=known, outputs={**outputs, "model_index.json": {"sha256": "", "bytes": 2}})
+    assert read_manifest(out).pipeline == known
+    (out / "model_index.json").write_text("{ }")
+    with pytest.raises(FolderError, match=r"model_index\.json has 3 bytes where"):
+        read_manifest(out)
 
 
 def test_another_runtime_has_no_configuration_of_lite(tmp_path: Path) -> None:

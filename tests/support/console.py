@@ -33,15 +33,21 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def attnfuse(
-    *arguments: str | Path, toy: bool = False, cwd: Path | None = None, timeout: float = PATIENCE, **settings: str
+    *arguments: str | Path,
+    toy: bool = False,
+    cwd: Path | None = None,
+    timeout: float = PATIENCE,
+    raw: bool = False,
+    **settings: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end; `settings` are environment variables."""
+    """Run the command to its end; `settings` are environment variables. With `raw` each byte is a character."""
     return subprocess.run(
         command(*arguments, toy=toy),
         env=environment(**settings),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        encoding="latin-1" if raw else None,
         text=True,
         timeout=timeout,
         check=False,

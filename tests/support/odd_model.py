@@ -116,7 +116,9 @@ def main(folder: Path) -> None:
     save_file(tensors, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
     (folder / "config.json").write_text(json.dumps({"_class_name": "OddModel"}))
     mindspore.set_device("CPU")
-    plan = ComponentPlan("unet", "unet", "OddModel", "diffusers", folder, None, "float16", (), patches=(), fixed=())
+    plan = ComponentPlan(
+        "unet", "unet", "OddModel", "diffusers", folder, None, "float16", (), patches=(), package="", fixed=()
+    )
     with no_init_parameters():
         skeleton = OddModel().to(mindspore.float16)
     skeleton.count.set_dtype(mindspore.int32)  # which that took for a float, as it does up to MindSpore 2.10

@@ -34,6 +34,11 @@ def test_every_board_is_of_one_row() -> None:
     assert all(soc_named(board) == soc for soc, boards in BOARDS.items() for board in (*boards, f"Ascend{boards[0]}"))
 
 
+def test_a_name_of_two_generations_is_asked_about() -> None:
+    with pytest.raises(UsageError, match=r"ascend910\) as well as the kind of 910B1 to 910B4 \(ascend910b\)"):
+        soc_named("910B")
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [

@@ -20,6 +20,7 @@ PLAN = ComponentPlan(
     call=Call("decode", (("z", "latents"), ("return_dict", "False")), (("image", "result[0]"),)),
     dtype="bfloat16",
     inputs=(TensorSpec("latents", (1, 4, 8, 8), "bfloat16"),),
+    package="",
     patches=("one",),
     fixed=(FixedValue("guidance", 7.5, "what it comes to"),),
 )

@@ -240,3 +240,66 @@ def test_a_component_of_another_part_may_not_be_called_so_too(tmp_path: Path) ->
     (given,) = read_inputs(written(tmp_path, GOOD.replace("[latents_to_picture", "[transformer")))
     with pytest.raises(UsageError, match=r"a component 'transformer' of vae, and transformer has one of that name"):
         plan_all(tmp_path / "sd3", "float16", SMALL["sd3"].shapes, (), (given,))
+
+
+NESTED = """
+[whole]
+part = "vae"
+method = "decode"
+tuples = ["sizes", "options.pair"]
+patches = ["masked_attention"]
+outputs = {image = "0.sample"}
+inputs.z = { shape = [1, 4, 8, 8] }
+inputs.height = { shape = [], dtype = "int64", to = "sizes.0" }
+inputs.left = { shape = [2], to = "options.pair.0" }
+inputs.right = { shape = [2], to = "options.pair.1" }
+inputs.deep = { shape = [3], to = "options.inner.all.0" }
+fixed.options = { scale = 0.5, inner = { kind = "a" } }
+fixed.return_dict = false
+"""
+
+
+def test_dictionaries_lists_and_tuples_in_each_other(tmp_path: Path) -> None:
+    (plan,) = plan_pipeline_with(pipeline(tmp_path), read_inputs(written(tmp_path, NESTED)))
+    assert plan.call is not None
+    assert dict(plan.call.arguments) == {
+        "z": "z",
+        "sizes": "(height,)",
+        "options": '{"scale": 0.5, "pair": (left, right,), "inner": {"kind": \'a\', "all": [deep]}}',
+        "return_dict": "False",
+    }
+    assert plan.call.outputs == (("image", 'result[0]["sample"]'),)
+    assert plan.patches == ("masked_attention",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"sizes", ', '"size", ', r"tuples has 'size', of which no input is an element \(as size\.0 is\)"),
+        (
+            "masked_attention",
+            "masked_atention",
+            "no tracing patch 'masked_atention'; did you mean 'masked_att",
+        ),
+        ("scale = 0.5", "pair = 0.5", r"fixed\.options\.pair and inputs\.left both go to the argument"),
+    ],
+)
+def test_what_is_refused_of_them(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_inputs(written(tmp_path, NESTED.replace(old, new)))
+
+
+def test_a_class_that_is_known_has_the_patches_it_needs(tmp_path: Path) -> None:
+    write_configs(tmp_path / "qwen", SMALL["qwen_image"])
+    given = read_inputs(written(tmp_path, "[transformer.inputs.hidden_states]\nshape = [1, 4, 16]"))
+    (plan,) = plan_all(tmp_path / "qwen", "float16", SMALL["qwen_image"].shapes, ["transformer"], given).plans
+    assert {"masked_attention", "stacked_rotary", "qwen_rotary"} <= set(plan.patches)
+
+
+def test_a_class_beside_a_pipeline_of_mindone(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, prior=["wuerstchen", "WuerstchenPrior"])
+    (folder / "prior").mkdir()
+    (folder / "prior" / "config.json").write_text('{"_class_name": "WuerstchenPrior"}')
+    given = read_inputs(written(tmp_path, "[prior.inputs.x]\nshape=[1, 16, 4, 4]"))
+    (plan,) = plan_all(folder, "float16", ShapeOptions(), ["prior"], given).plans
+    assert (plan.library, plan.package) == ("diffusers", "diffusers.pipelines.wuerstchen")

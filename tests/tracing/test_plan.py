@@ -80,6 +80,7 @@ def test_stable_diffusion(tmp_path: Path) -> None:
             TensorSpec("timestep", (1,), "int64"),
             TensorSpec("encoder_hidden_states", (2, 77, 64), "float16"),
         ),
+        package="",
         patches=(),
         fixed=(),
     )

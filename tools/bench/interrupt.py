@@ -56,6 +56,8 @@ def interrupted(command: Sequence[str], folder: Path, runs: int, seed: int) -> l
     `folder` is empty, and is what it takes for temporary files. Raises CalledProcessError where the first run fails.
     """
     drawn = random.Random(seed)
+    # What a shell starts in the background ignores it, and so would all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     begin = time.monotonic()
     subprocess.run(command, env=_environment(folder, "whole"), check=True, capture_output=True)
     whole = time.monotonic() - begin

@@ -36,7 +36,7 @@ ADAPTER_SCALE = FixedSetting(
 LORA_SCALE = FixedSetting(
     "lora_scale",
     None,
-    "a checkpoint's graph has no LoRA: fuse it into the weights first (fuse_lora), where its scale is fixed",
+    "a checkpoint's graph has no LoRA: --lora merges one into the weights, where its scale is fixed",
 )
 
 IP_ADAPTER_SCALE = FixedSetting(

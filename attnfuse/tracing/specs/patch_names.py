@@ -52,3 +52,6 @@ UNCHUNKED = "unchunked"
 
 WHOLE_VIDEO = "whole_video"
 """For the autoencoders of Wan and Qwen-Image."""
+
+PATCHES = tuple(value for name, value in sorted(globals().items()) if name.isupper())
+"""All of them."""

@@ -154,7 +154,7 @@ def _class(pipelines: Any, name: str) -> Any:
     if "AudioLDM2" in name:
         sys.modules.setdefault("librosa", _module("librosa"))
     kind = getattr(pipelines, name)
-    module = sys.modules[kind.__module__]
+    module: Any = sys.modules[kind.__module__]
     if not hasattr(module, "ftfy"):
         module.ftfy = SimpleNamespace(fix_text=lambda text: text)
     # Classes that were renamed may no longer be made, for diffusers is newer than they were meant to last.

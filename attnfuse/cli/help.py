@@ -1,0 +1,83 @@
+"""Help: options in sections, an example or two, and the exit codes that a command may end with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from attnfuse.cli.exit_codes import MEANINGS
+
+_SECTIONS: Mapping[str, Sequence[str]] = {
+    "Result": (
+        *("output", "form", "report_file", "html_file", "as_json", "reporters", "dry_run", "check", "require"),
+        *("parse", "short", "command", "weights", "keep_best"),
+    ),
+    "What is compiled": (
+        *(
+            "components",
+            "exclude",
+            "dtype",
+            "batch",
+            "dynamic",
+            "height",
+            "width",
+            "sequence_lengths",
+            "frames",
+            "guidance",
+        ),
+        *("timestep_dtype", "inputs_file", "loras", "strict_config", "trace", "jobs", "cache_dir"),
+    ),
+    "Target and policy": (
+        "runtime",
+        "soc",
+        "policy_file",
+        "force_cast_dtype",
+        "no_flash",
+        "pass_options",
+        "strict_policy",
+    ),
+    "Verification": (
+        *("level", "golden", "data", "seed", "again", "max_memory", "certificate", "measure_memory", "profiled"),
+    ),
+    "What is told": ("print_after", "print_to", "time_passes", "progress", "verbose", "log_file"),
+}
+"""By title the options in it, as the parameters of commands are called; what is in none stands last."""
+
+
+class HelpfulCommand(click.Command):
+    """A command whose help has sections; `examples` are command lines, `codes` its exit codes beside 0 and 2."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), codes: Sequence[int] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.codes = tuple(codes)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, section by section; one section alone has click's title."""
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        records = {option.name or "": record for option in options if (record := option.get_help_record(ctx))}
+        sections = {title: _taken(records, names) for title, names in _SECTIONS.items()}
+        filled = {title: rows for title, rows in sections.items() if rows}
+        if len(filled) == 1:
+            filled = {"Options": [row for rows in filled.values() for row in rows] + list(records.values())}
+        else:
+            filled["Options" if not filled else "Other"] = list(records.values())
+        for title, rows in filled.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples, and what the exit codes say."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), MEANINGS[code]) for code in sorted({0, 2, *self.codes})])
+
+
+def _taken(records: dict[str, tuple[str, str]], names: Iterable[str]) -> list[tuple[str, str]]:
+    """The rows of these options, which are then no longer among the others."""
+    return [records.pop(name) for name in names if name in records]
