@@ -49,7 +49,7 @@ _STEPS = 4
     "compare",
     cls=HelpfulCommand,
     examples=("attnfuse compare out --against ./stable-diffusion-v1-5 -o comparison",),
-    codes=(1, 3, 70, 130),
+    codes=(3, 4, 70, 130),
 )
 @click.argument("folder", metavar="OUT", type=PATH)
 @click.option(
