@@ -67,7 +67,7 @@ from attnfuse.standing import (
     still_holds,
 )
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
+from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.workers import affordable
@@ -83,7 +83,7 @@ class CompileRequest:
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras` are merged into its
-    weights. `output` None writes nothing (a
+    weights, `fetch` says which files are read. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
@@ -104,6 +104,7 @@ class CompileRequest:
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
     loras: tuple[GivenLora, ...] = ()
+    fetch: Fetch = NOTHING_NAMED
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)
     require: tuple[Requirement, ...] = ()
@@ -214,10 +215,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
         if request.golden:
             from attnfuse.pictures.golden import write_golden  # the runtime, which a compile does not need otherwise
 
-            (folder,) = source.paths
-            write_golden(
-                [r.component for r in outcome.components], Path(folder), stage.work / "unfused", stage, progress
-            )
+            components = [result.component for result in outcome.components]
+            write_golden(components, stage.root, stage.work / "unfused", stage, progress)
         progress.stage("", "write")
         if standing is not None and not standing.unchanged():
             raise OutputError(f"{target.path} changed while this was compiled; compile again to add to what is there.")
@@ -233,6 +232,10 @@ def _check_golden(request: CompileRequest, source: Source) -> None:
         raise UsageError("--check compares, and --golden is no part of that; drop it.")
     if source.single_file or request.components or request.shapes.dynamic is not None:
         raise UsageError("--golden runs all components of a pipeline, of known sizes; drop it, or name a pipeline.")
+    from attnfuse.pictures.golden import check_loop
+
+    for folder in source.paths:
+        check_loop(folder)
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
@@ -251,7 +254,12 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             request.shapes,
             request.given,
             known.traces,
-            Terms(floats=request.target.floats, strict_config=request.strict_config, exclude=request.exclude),
+            Terms(
+                floats=request.target.floats,
+                strict_config=request.strict_config,
+                exclude=request.exclude,
+                fetch=request.fetch,
+            ),
             request.trace,
             request.loras,
         )

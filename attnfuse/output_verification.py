@@ -52,7 +52,7 @@ from attnfuse.sources import SUFFIX, Component, Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import STAYS, Certified, certificates, says_more, still_holds
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
+from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.verify import (
@@ -155,6 +155,7 @@ class SourceRequest:
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
     loras: tuple[GivenLora, ...] = ()
+    fetch: Fetch = NOTHING_NAMED
     cache: Path | None = None
     strict_config: bool = False
     trace: Way = DEFAULT_WAY
@@ -175,7 +176,7 @@ def open_for(output: Path, request: SourceRequest) -> Source:
         request.shapes,
         request.given,
         Incremental(request.cache).traces,
-        Terms(floats=target.floats, strict_config=request.strict_config),
+        Terms(floats=target.floats, strict_config=request.strict_config, fetch=request.fetch),
         request.trace,
         request.loras,
     )

@@ -34,7 +34,7 @@ from attnfuse.report.model import ONLY_GRAPHS, Manifest
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.carried import Carried, carried
-from attnfuse.tracing.checkpoint import stored_tensors
+from attnfuse.tracing.checkpoint import is_of_variant, stored_tensors
 from attnfuse.tracing.contract import (
     AUTO,
     DEFAULT_WAY,
@@ -203,9 +203,11 @@ def open_source(
             )
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
     _check_not_compiled(path)
-    folder = tracing_source.resolve(source)
+    folder = tracing_source.resolve(source, fetch=terms.fetch)
     planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
-    planned = replace(planned, plans=tuple(_in_way(plan, way) for plan in planned.plans))
+    if terms.fetch.variant:
+        _check_variant(terms.fetch.variant, folder, planned)
+    planned = replace(planned, plans=tuple(_in_way(plan, way, terms.fetch.variant) for plan in planned.plans))
     return PipelineSource(folder, planned, traces, read_loras(loras, planned.models))
 
 
@@ -238,8 +240,15 @@ def _already_written(graph: Path, data: bytes) -> bool:
     return False
 
 
-def _in_way(plan: ComponentPlan, way: Way) -> ComponentPlan:
-    return replace(plan, way=way, twins=tuple(_in_way(twin, way) for twin in plan.twins))
+def _check_variant(variant: str, folder: Path, planned: Planned) -> None:
+    """Raise UsageError where no part that is compiled has weights of that variant."""
+    if not any(is_of_variant(plan.folder, plan.library, variant) for plan in planned.plans):
+        names = ", ".join(dict.fromkeys(plan.model for plan in planned.plans))
+        raise UsageError(f"{folder} has no weights of variant {variant!r} for {names}; drop --variant.")
+
+
+def _in_way(plan: ComponentPlan, way: Way, variant: str) -> ComponentPlan:
+    return replace(plan, way=way, variant=variant, twins=tuple(_in_way(twin, way, variant) for twin in plan.twins))
 
 
 def _is_graph(path: Path) -> bool:
@@ -476,7 +485,7 @@ class PipelineSource:
 
 def _stored_bytes(plan: ComponentPlan) -> int:
     """Of the checkpoint, in the type of the plan."""
-    elements = sum(tensor.size for tensor in stored_tensors(plan.folder, plan.library).values())
+    elements = sum(tensor.size for tensor in stored_tensors(plan.folder, plan.library, plan.variant).values())
     return elements * dtypes.from_name(plan.dtype).itemsize
 
 

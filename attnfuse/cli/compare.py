@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from attnfuse.cli.destinations import check_apart
 from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import (
     PATH,
+    fetch_of,
     json_option,
     progress_option,
     shape_options,
@@ -26,11 +27,13 @@ from attnfuse.cli.options import (
 )
 from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
 from attnfuse.errors import UsageError
+from attnfuse.lora.given import parse_lora
 from attnfuse.names import counted
 from attnfuse.output import OutputStage, free_place
 from attnfuse.output_verification import SourceRequest, Written, open_for, read_written
 from attnfuse.pictures import BackendName, require_runtime
 from attnfuse.progress import Progress, Silent
+from attnfuse.report.model import ManifestComponent
 from attnfuse.terminal import LineProgress
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
@@ -48,10 +51,14 @@ _STEPS = 4
     "compare",
     cls=HelpfulCommand,
     examples=("attnfuse compare out --against ./stable-diffusion-v1-5 -o comparison",),
-    codes=(1, 3, 70, 130),
+    codes=(3, 4, 70, 130),
 )
 @click.argument("folder", metavar="OUT", type=PATH)
-@click.option("--against", metavar="SOURCE", help="The pipeline that OUT was compiled from.")
+@click.option(
+    "--against",
+    metavar="SOURCE",
+    help="The pipeline that OUT was compiled from.  [default: the hub id or demo in its manifest]",
+)
 @click.option(
     "--prompt",
     "prompts",
@@ -109,6 +116,7 @@ def compare_command(
 
     asked = asked_of(prompts, options)
     written = read_written(folder)
+    recorded = against is None
     against = _recorded(written, folder) if against is None else against
     with contextlib.ExitStack() as stack:
         stage = None
@@ -125,6 +133,7 @@ def compare_command(
             backend=backend,
             devices=devices_of(device_texts),
             reference=reference,
+            must_be_same=recorded,
             told=None if progress == "never" else _told,
         )
         with _progress(silent=progress == "never") as watch:
@@ -140,18 +149,23 @@ def compare_command(
 
 
 def _recorded(written: Written, folder: Path) -> str:
-    raise UsageError(f"name the pipeline that {folder} was compiled from: --against SOURCE.")
+    """The hub id or the demo that the manifest tells of. Raises UsageError where that was a folder, or graphs."""
+    pipeline = written.manifest.pipeline
+    if pipeline is None or pipeline.source is None:
+        raise UsageError(f"{folder} does not say where its pipeline lies; name it: --against SOURCE.")
+    return pipeline.source
 
 
 def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRequest:
     """The source, to be traced as it was for the output as far as its manifest tells, or as the options say."""
-    given = shapes_of(options)
     types = {component.dtype for component in written.manifest.components}
     return SourceRequest(
         source=against,
         dtype=next(iter(types)) if options["dtype"] is None and len(types) == 1 else options["dtype"],
-        shapes=_shapes(written, given),
+        shapes=_shapes(written, shapes_of(options)),
         given=() if options["inputs_file"] is None else read_inputs(options["inputs_file"]),
+        loras=tuple(map(parse_lora, options["loras"])),
+        fetch=fetch_of(options),
         cache=options["cache_dir"],
         strict_config=options["strict_config"],
         trace=options["trace"],
@@ -159,15 +173,31 @@ def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRe
 
 
 def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
+    """What is given, and what the manifest tells of the rest."""
     components = {component.name: component for component in written.manifest.components}
     found: dict[str, Any] = {}
     if (decoder := components.get("vae_decoder")) is not None and -1 not in decoder.inputs[0].shape:
         found["batch"] = decoder.inputs[0].shape[0]
         found["height"], found["width"] = decoder.outputs[0].shape[-2:]
-    rows = {one.value for component in components.values() for one in component.fixed if one.name == "guidance_rows"}
-    if len(rows) == 1:
-        found["guidance"] = rows == {2}
-    return replace(given, **{name: value for name, value in found.items() if getattr(given, name) is None})
+    fixed = [one for component in components.values() for one in component.fixed]
+    told = {name: {one.value for one in fixed if one.name == name} for name in ("guidance_rows", "timestep_dtype")}
+    if len(told["guidance_rows"]) == 1:
+        found["guidance"] = told["guidance_rows"] == {2}
+    if len(told["timestep_dtype"]) == 1:
+        (found["timestep_dtype"],) = told["timestep_dtype"]
+    own = {name: value for name, value in found.items() if getattr(given, name) is None}
+    return replace(given, **own, sequence_lengths=given.sequence_lengths or _longer(components.values()))
+
+
+def _longer(components: Iterable[ManifestComponent]) -> tuple[tuple[str, int], ...]:
+    """The components that were compiled for several chunks of a text encoder's length: their names, and tokens."""
+    sizes = {(one.name, spec.name): spec.shape for one in components for spec in one.inputs if len(spec.shape) > 1}
+    lengths = {shape[1] for (_, name), shape in sizes.items() if name == "input_ids"}
+    if len(lengths) != 1:
+        return ()
+    (length,) = lengths
+    states = {of: shape[1] for (of, name), shape in sizes.items() if name == "encoder_hidden_states"}
+    return tuple((of, tokens) for of, tokens in states.items() if tokens > length and tokens % length == 0)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from attnfuse.names import counted
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
 from attnfuse.targets.names import soc_named
-from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, ShapeOptions, Way
+from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, Fetch, ShapeOptions, Way
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -176,7 +176,17 @@ target_options = (
     ),
 )
 
+
+def fetch_of(options: Mapping[str, Any]) -> Fetch:
+    """Which files of a source are read, by the options that say so."""
+    return Fetch(options["revision"], options["subfolder"], options["variant"], options["offline"])
+
+
 trace_options = (
+    click.option("--variant", default="", metavar="NAME", help="Weights of this variant, where a part has it: fp16."),
+    click.option("--revision", metavar="NAME", help="Branch, tag or commit of a hub repository."),
+    click.option("--subfolder", default="", metavar="PATH", help="Folder within SOURCE that is compiled."),
+    click.option("--offline", is_flag=True, help="Use what the hub's cache has; fetch nothing."),
     click.option(
         "--lora",
         "loras",

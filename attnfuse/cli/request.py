@@ -24,7 +24,7 @@ from attnfuse.report.require import parse_requirement
 from attnfuse.rewriting import Between
 from attnfuse.targets import Target
 from attnfuse.terminal import Account, BarProgress, LineProgress
-from attnfuse.tracing.contract import Way
+from attnfuse.tracing.contract import Fetch, Way
 from attnfuse.tracing.inputs import read_inputs
 
 
@@ -51,6 +51,10 @@ class SourceOptions:
     frames: int | None
     guidance: bool | None
     inputs_file: Path | None
+    variant: str
+    revision: str | None
+    subfolder: str
+    offline: bool
     loras: tuple[str, ...]
     runtime: str
     soc: str
@@ -83,6 +87,7 @@ class SourceOptions:
             shapes=shapes_of({name: getattr(self, name) for name in SHAPES}),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             loras=tuple(map(parse_lora, self.loras)),
+            fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),

@@ -21,6 +21,7 @@ from attnfuse.cli.options import (
     PATH,
     SHAPES,
     component_option,
+    fetch_of,
     json_option,
     max_memory,
     progress_option,
@@ -43,7 +44,19 @@ from attnfuse.verify.profile import recording
 from attnfuse.verify.watch import watched
 
 # What of the options, as the command's parameters are called, says how a source is traced.
-_OF_SOURCE = (*SHAPES, "dtype", "inputs_file", "loras", "strict_config", "trace", "cache_dir")
+_OF_SOURCE = (
+    *SHAPES,
+    "dtype",
+    "inputs_file",
+    "loras",
+    "variant",
+    "revision",
+    "subfolder",
+    "offline",
+    "strict_config",
+    "trace",
+    "cache_dir",
+)
 _OF_OUTPUT = (*_OF_SOURCE, "components", "again")
 _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json")
 
@@ -236,6 +249,7 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
         shapes=shapes_of(rest),
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
         loras=tuple(map(parse_lora, rest["loras"])),
+        fetch=fetch_of(rest),
         cache=rest["cache_dir"],
         strict_config=rest["strict_config"],
         trace=rest["trace"],

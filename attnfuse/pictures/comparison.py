@@ -139,7 +139,8 @@ class CompareRequest:
     """What to compare: an output folder, and the source that it was compiled from, opened for its components.
 
     `inputs` are the files that the output was compiled from, by name relative to the source. `reference` runs the
-    source's graphs in float64 too, without which `within` of the thresholds cannot be held.
+    source's graphs in float64 too, without which `within` of the thresholds cannot be held. `must_be_same` refuses a
+    source whose files are others; else that is noted.
     """
 
     folder: Path
@@ -150,6 +151,7 @@ class CompareRequest:
     backend: BackendName = "cpu"
     devices: Devices = None
     reference: bool = True
+    must_be_same: bool = False
     told: Told | None = None
 
 
@@ -197,6 +199,8 @@ def _unfused(
             for file, path in component.inputs.items():
                 if file in request.inputs and digest(path) != request.inputs[file]:
                     notes.append(f"{file} of the source is not what {name} was compiled from")
+                    if request.must_be_same:
+                        raise UsageError(f"{notes[-1]}; name the source that it was: --against SOURCE.")
     return Manifest(manifest.folder, manifest.runtime, manifest.soc, found), notes
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnfuse.errors import SourceError
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.output import ALIGN, GOLDEN, Sink
@@ -25,6 +26,8 @@ from attnfuse.progress import Progress
 from attnfuse.sources import Component
 from attnfuse.version import __version__
 from attnfuse_runtime.backends import CpuBackend
+from attnfuse_runtime.families import FAMILIES
+from attnfuse_runtime.files import read_json
 from attnfuse_runtime.manifest import Component as Unfused
 from attnfuse_runtime.manifest import Manifest
 from attnfuse_runtime.pipeline import Pipeline
@@ -39,6 +42,14 @@ _MOST_PSNR = 60.0
 _COSINE = 1e-12
 """What a cosine may be off that was worked out in float64."""
 _PICTURES = ("vae_decoder", "image")
+
+
+def check_loop(folder: Path) -> None:
+    """Raise SourceError where the runtime has no loop for the pipeline in a folder."""
+    with own_errors():
+        kind = read_json(folder / "model_index.json").get("_class_name")
+    if kind not in FAMILIES:
+        raise SourceError(f"--golden makes a picture, and there is no loop for {kind}, but for {', '.join(FAMILIES)}.")
 
 
 def write_golden(components: Sequence[Component], source: Path, work: Path, sink: Sink, progress: Progress) -> None:

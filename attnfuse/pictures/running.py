@@ -20,8 +20,9 @@ from attnfuse_runtime import AttnfuseRuntimeError
 from attnfuse_runtime.backends import Devices, backend
 from attnfuse_runtime.errors import InputError, SchedulerError
 from attnfuse_runtime.manifest import Manifest, read_manifest
+from attnfuse_runtime.pictures import Pictures
 from attnfuse_runtime.pipeline import Pipeline
-from attnfuse_runtime.text_to_image import Pictures, TextToImage
+from attnfuse_runtime.text_to_image import TextToImage
 
 Stepped = Callable[[int, int], None]
 """Told after each step how many are done, and of how many."""

@@ -43,16 +43,19 @@ class StoredTensor:
         return math.prod(self.shape)
 
 
-def find_files(folder: Path, library: Library) -> tuple[Path, ...]:
+def find_files(folder: Path, library: Library, variant: str = "") -> tuple[Path, ...]:
     """Return the safetensors files that hold a model: one, or the shards its index names.
 
     Where there are both a single file and an index (`<stem>.safetensors.index.json`), mindone's diffusers reads
     the index and mindone's transformers the file. A folder that has only a variant (`<stem>.fp16.safetensors`) is
-    read as that variant, which in mindone the user names; with several variants and no plain file none is right.
+    read as that variant, which in mindone the user names; with several variants and no plain file none is right. A
+    `variant` that is named comes first, where the folder has it; else it is as without.
 
     Raises SourceError where there are none, several variants, or missing shards.
     """
     stem = STEM[library]
+    if variant and (named := _of_variant(folder, library, variant)):
+        return _shards(named[0])
     single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
     for path in (index, single) if library == "diffusers" else (single, index):
         if path.is_file():
@@ -69,6 +72,18 @@ def find_files(folder: Path, library: Library) -> tuple[Path, ...]:
         names = ", ".join(path.name for path in variants)
         raise SourceError(f"{folder} has several variants of its weights and no {stem}.safetensors: {names}.")
     raise SourceError(f"{folder} has no {stem}.safetensors{in_its_place(folder, library)}.")
+
+
+def _of_variant(folder: Path, library: Library, variant: str) -> list[Path]:
+    """The file, and the index, of a variant of a model's weights, as far as they are there."""
+    stem = STEM[library]
+    found = [folder / f"{stem}.{variant}.safetensors", folder / f"{stem}.safetensors.index.{variant}.json"]
+    return [path for path in (found[::-1] if library == "diffusers" else found) if path.is_file()]
+
+
+def is_of_variant(folder: Path, library: Library, variant: str) -> bool:
+    """Whether a model's folder has weights of that variant."""
+    return bool(_of_variant(folder, library, variant))
 
 
 def has_weights(folder: Path) -> bool:
@@ -103,20 +118,20 @@ def read_metadata(path: Path) -> Mapping[str, str]:
         return {}
 
 
-def stored_tensors(folder: Path, library: Library) -> Mapping[str, StoredTensor]:
+def stored_tensors(folder: Path, library: Library, variant: str = "") -> Mapping[str, StoredTensor]:
     """The tensors of a model's checkpoint by key; none where it is not there or cannot be read, which a trace tells."""
     try:
-        return read_tensors(find_files(folder, library))
+        return read_tensors(find_files(folder, library, variant))
     except SourceError:
         return {}
 
 
-def damage(folder: Path, library: Library) -> str:
+def damage(folder: Path, library: Library, variant: str = "") -> str:
     """Why the files of a model's checkpoint cannot be read, or what they hold that is no model; nothing where they can,
     and do, or there are none.
     """
     try:
-        files = find_files(folder, library)
+        files = find_files(folder, library, variant)
     except SourceError:
         return ""
     try:

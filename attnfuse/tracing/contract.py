@@ -85,6 +85,24 @@ class ShapeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Which files of a source are read, as mindone's `from_pretrained` takes it.
+
+    `revision` is a branch, tag or commit of a hub repository, `subfolder` a folder within the source, `variant` that of
+    weights (`….fp16.safetensors`), where a part has it; `offline` fetches nothing that is not in the hub's cache.
+    """
+
+    revision: str | None = None
+    subfolder: str = ""
+    variant: str = ""
+    offline: bool = False
+
+
+NOTHING_NAMED = Fetch()
+"""What mindone reads where nothing is named."""
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """What is called to trace a graph: `result = self.<attribute>.<method>(<keyword>=<expression>, …)`.
 
@@ -138,6 +156,7 @@ class ComponentPlan:
     package: str = field(kw_only=True)
     twins: Unsaved[tuple[ComponentPlan, ...]] = ()
     fixed: tuple[FixedValue, ...] = field(kw_only=True, compare=False)
+    variant: str = field(default="", kw_only=True)
     way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)

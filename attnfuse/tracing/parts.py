@@ -14,7 +14,7 @@ from attnfuse.errors import SourceError, UsageError
 from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
 from attnfuse.tracing.component_plans import given_library, plan_call, plan_given_call
 from attnfuse.tracing.config_check import check_config
-from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES, ComponentPlan, Library
+from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES, NOTHING_NAMED, ComponentPlan, Fetch, Library
 from attnfuse.tracing.folder import Config, PipelineFolder, read_json
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.quantisation import quantisation_of
@@ -71,7 +71,7 @@ class Terms:
     the types of `FLOAT_DTYPES` that the SoC computes in, among which "auto" chooses. `with_weights` says that the
     folder is whole: a part without a file of weights has none then. With `strict_config` a configuration that its class
     does not take, or of a newer library, is no warning but a reason not to trace (`config_check`).
-    `exclude` names components, or parts with all of theirs, that are left alone.
+    `exclude` names components, or parts with all of theirs, that are left alone. `fetch` says which files are read.
     """
 
     exactly: bool = False
@@ -79,6 +79,7 @@ class Terms:
     with_weights: bool = True
     strict_config: bool = False
     exclude: tuple[str, ...] = ()
+    fetch: Fetch = NOTHING_NAMED
 
 
 WHOLE = Terms()
@@ -162,10 +163,10 @@ def _unknown(class_name: str, pipeline: PipelineFolder, family: PipelineFamily |
 def _stored(context: SpecContext, library: Library, terms: Terms) -> tuple[SpecContext, str]:
     """The context in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
     folder = context.pipeline.folders[context.model]
-    tensors = stored_tensors(folder, library)
+    tensors = stored_tensors(folder, library, terms.fetch.variant)
     problem = quantisation_of(context.pipeline, context.model, tensors)
     if not problem and terms.with_weights:
-        problem = damage(folder, library).replace(f"{context.pipeline.root}/", "")
+        problem = damage(folder, library, terms.fetch.variant).replace(f"{context.pipeline.root}/", "")
     if context.dtype != AUTO:
         return replace(context, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
     chosen = choose_dtype(tensors, _config_of(context), terms.floats)

@@ -1,19 +1,23 @@
 """Turns what the user names as SOURCE into a local pipeline folder: a folder, a hub id or a demo.
 
-Imports `demo` of this package, `attnfuse.errors`, `attnfuse.names` and, only for a hub id, huggingface_hub.
+Imports `contract` and `demo` of this package, `attnfuse.errors`, `attnfuse.names` and, only for a hub id,
+huggingface_hub.
 """
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from attnfuse.errors import SourceError
+from attnfuse.errors import SourceError, UsageError
 from attnfuse.names import suggestion
+from attnfuse.tracing.contract import NOTHING_NAMED, Fetch
 from attnfuse.tracing.demo import DEMO_VERSION, write_demo
 
 _DEMOS: Mapping[str, tuple[int, Callable[[Path], None]]] = {"stable-diffusion": (DEMO_VERSION, write_demo)}
@@ -38,23 +42,39 @@ _HUB_FILES = [
 _HUB_IGNORED = ["safety_checker/*", "*onnx*", "*openvino*", "*flax*"]
 
 
-def resolve(source: str, *, weights: bool = True) -> Path:
-    """Return the local folder of `source`: itself, a hub repository's snapshot, or a demo written to the cache.
+def resolve(source: str, *, weights: bool = True, fetch: Fetch = NOTHING_NAMED) -> Path:
+    """Return the local folder of `source`: itself, a hub repository's snapshot, or a demo written to the cache; or the
+    folder in that which `fetch` names.
 
-    Without `weights` only the configurations are fetched from a hub.
+    Without `weights` only the configurations are fetched from a hub. Who may read there is for the hub's client to know
+    (HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE): a token is not looked at here.
 
     A hub id has the form "organisation/name", as `DiffusionPipeline.from_pretrained` takes it; a local folder of
     that path comes first. `demo:stable-diffusion` is written on first use. Raises SourceError.
     """
+    folder = _resolved(source, weights=weights, fetch=fetch)
+    if not fetch.subfolder:
+        return folder
+    inner = folder / fetch.subfolder
+    if Path(fetch.subfolder).is_absolute() or ".." in Path(fetch.subfolder).parts:
+        raise SourceError(f"the folder {fetch.subfolder!r} would lie outside of {source}.")
+    if not inner.is_dir():
+        raise SourceError(f"{source} has no folder {fetch.subfolder!r}.")
+    return inner
+
+
+def _resolved(source: str, *, weights: bool, fetch: Fetch) -> Path:
     if source.startswith("demo:"):
         return _demo(source.removeprefix("demo:"))
     path = Path(source)
     if source and path.exists():  # Path("") is the current folder
         if not path.is_dir():
             raise SourceError(f"{source} is a file, not a pipeline folder.")
+        if fetch.revision is not None:
+            raise UsageError(f"{source} is a local folder, which has no revisions; drop --revision.")
         return path
     if _HUB_ID.fullmatch(source):
-        return _download(source, _HUB_FILES if weights else _HUB_CONFIGS)
+        return _download(source, _HUB_FILES if weights else _HUB_CONFIGS, fetch)
     raise SourceError(f"{source!r} does not exist, and is not a hub id of the form organisation/name.")
 
 
@@ -105,21 +125,54 @@ def _demo(name: str) -> Path:
     return final
 
 
-def _download(repository: str, patterns: list[str]) -> Path:
+def _download(repository: str, patterns: list[str], fetch: Fetch) -> Path:
     try:
-        from huggingface_hub import snapshot_download
+        import huggingface_hub
     except ModuleNotFoundError:
         raise SourceError(
             f"{repository} is not a local folder, and fetching it from the hub needs huggingface_hub:"
             " install attnfuse[trace]."
         ) from None
     try:
-        return Path(snapshot_download(repository, allow_patterns=patterns, ignore_patterns=_HUB_IGNORED))
+        if fetch.variant and not fetch.offline and patterns is _HUB_FILES and not _is_offline():
+            listed = huggingface_hub.HfApi().repo_info(repository, revision=fetch.revision).siblings or []
+            files = [one.rfilename for one in listed]
+            patterns = [glob.escape(name) for name in _of_variant(files, fetch.variant)]
+        if fetch.subfolder:
+            inner = fetch.subfolder.strip("/")
+            patterns = [pattern if pattern.startswith(f"{inner}/") else f"{inner}/{pattern}" for pattern in patterns]
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository,
+                revision=fetch.revision,
+                local_files_only=fetch.offline,
+                allow_patterns=patterns,
+                ignore_patterns=_HUB_IGNORED,
+            )
+        )
     except Exception as error:  # the hub client raises requests', urllib3's, its own and OS errors
         reason = " ".join(str(error).split()) or type(error).__name__
+        token = os.environ.get("HF_TOKEN", "")
+        reason = reason.replace(token, "…") if token else reason
         raise SourceError(
             f"{repository} is not a local folder, and could not be fetched from the hub: {_shorten(reason)}"
         ) from None
+
+
+def _is_offline() -> bool:
+    """Whether the hub's client was told not to use the network, by its variable of the environment."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _of_variant(files: Sequence[str], variant: str) -> list[str]:
+    """What is fetched of a repository's files: of weights that come in the variant too, only that."""
+    wanted = [name for name in files if any(fnmatch.fnmatchcase(name, pattern) for pattern in _HUB_FILES)]
+    whole = re.compile(rf"(.*model)\.{re.escape(variant)}(-\d+-of-\d+)?\.safetensors")
+    chosen = {name: found[1] for name in files if (found := whole.fullmatch(name))}
+    stems = set(chosen.values())
+    plain = re.compile(r"(.*model)(-\d+-of-\d+)?\.safetensors")
+    kept = [name for name in wanted if not ((found := plain.fullmatch(name)) and found[1] in stems)]
+    return [*kept, *chosen]
 
 
 def _shorten(text: str, limit: int = 200) -> str:

@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
 def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
     started = time.monotonic()
     # Before MindSpore, which takes seconds to import: a checkpoint that cannot be read is told at once.
-    tensors = read_tensors(find_files(plan.folder, plan.library))
+    tensors = read_tensors(find_files(plan.folder, plan.library, plan.variant))
     by_name()
     try:
         import mindspore

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from attnfuse.cli.compare import _shapes as shapes
+from attnfuse.output_verification import read_written
+from attnfuse.report.model import ManifestInput
+from attnfuse.tracing import source as tracing_source
+from attnfuse.tracing.contract import ShapeOptions
 from tests.support.console import inside
 from tests.support.painter import SIZE, Painted, spoil
 
@@ -83,7 +90,7 @@ def test_thresholds_that_do_not_hold(painted: Painted, given: list[str], said: s
 
 def test_what_is_refused(painted: Painted, tmp_path: Path) -> None:
     cases: list[tuple[list[str | Path], int, str]] = [
-        ([], 2, "name the pipeline that"),
+        ([], 2, "does not say where its pipeline lies; name it: --against SOURCE"),
         (["--against", tmp_path / "none"], 3, "does not exist"),
         (["--against", painted.source, "--no-reference"], 2, "leaves nothing that could fail"),
         (["--against", painted.source, "-o", painted.source / "in"], 2, "would lie in or over"),
@@ -94,6 +101,43 @@ def test_what_is_refused(painted: Painted, tmp_path: Path) -> None:
         done = inside("compare", painted.out, "--steps", "1", "--progress", "never", *given)
         assert (done.returncode, said in done.stderr) == (code, True), done.stderr
         assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_the_manifest_tells_how_it_was_traced(painted: Painted) -> None:
+    """Sizes, guidance and timesteps; and a denoiser for two chunks of the text encoder's length."""
+    written = read_written(painted.out)
+    whole: dict[str, Any] = {"height": SIZE, "width": SIZE, "batch": 1, "guidance": True, "timestep_dtype": "int64"}
+    assert shapes(written, ShapeOptions()) == ShapeOptions(**whole)
+    assert shapes(written, ShapeOptions(height=64, guidance=False)) == ShapeOptions(
+        **{**whole, "height": 64, "guidance": False}
+    )
+    longer = []
+    for component in written.manifest.components:
+        inputs = [
+            replace_shape(one, (2, 154, 64)) if one.name == "encoder_hidden_states" else one for one in component.inputs
+        ]
+        longer.append(component.model_copy(update={"inputs": tuple(inputs)}))
+    found = replace(written, manifest=written.manifest.model_copy(update={"components": tuple(longer)}))
+    assert shapes(found, ShapeOptions()).sequence_lengths == (("unet", 154),)
+
+
+def replace_shape(one: ManifestInput, shape: tuple[int, ...]) -> ManifestInput:
+    return one.model_copy(update={"shape": shape})
+
+
+def test_the_source_of_the_manifest_must_be_the_same(painted: Painted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a demo or a hub id is recorded."""
+    path = painted.out / "manifest.json"
+    document = json.loads(path.read_bytes())
+    document["pipeline"]["source"] = "demo:painted"
+    path.write_text(json.dumps(document))
+    monkeypatch.setattr(tracing_source, "resolve", lambda source, **options: painted.source)
+    given = ("compare", painted.out, "--steps", "1", "--progress", "never")
+    assert inside(*given).returncode == 0
+    spoil(painted.source / "unet" / "diffusion_pytorch_model.safetensors", slice(-4, None), 1.5)
+    done = inside(*given)
+    assert done.returncode == 2
+    assert "is not what unet was compiled from; name the source that it was" in done.stderr
 
 
 def test_another_source_is_told(painted: Painted) -> None:

@@ -18,7 +18,6 @@ from attnfuse.progress import Silent
 from attnfuse.sources import open_source
 from attnfuse.tracing.contract import ShapeOptions
 from tests.support import forks
-from tests.support.painter import complete
 from tests.support.traces import demo_folder
 
 __all__ = ["demo_folder"]
@@ -33,7 +32,6 @@ def compared(source: Path, out: Path, dtype: str, size: int, steps: int) -> Comp
         source=str(source), output=out, components=COMPONENTS, dtype=dtype, shapes=shapes, cache=out.with_name("cache")
     )
     assert compiler.compile(request).written
-    complete(out, source)
     return compare(
         CompareRequest(
             folder=out,

@@ -1,7 +1,7 @@
 """mindone's own pipeline, run: `python -m tests.support.mindones_picture FOLDER SIZE STEPS SEED PROMPT NEGATIVE FILE`.
 
-In float32 on a CPU, numpy in place of operators that MindSpore has for Ascend only (`eager`). Writes an .npz file: the
-latents after each step, `latents_0` and on, and `image`, one of 8 bits a level.
+In float32 on a CPU, with stand-ins for the kernels that one lacks (`demo_loops`). Writes an .npz file: the latents
+after each step, `latents_0` and on, and `image`, one of 8 bits a level.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ def main(folder: str, size: int, steps: int, seed: int, prompt: str, negative: s
     import mindspore as ms
     from mindone import diffusers
 
-    from attnfuse.tracing.patches import cpu_patches
-    from tests.support.eager import eager
+    from tests.support.demo_loops import kernels
 
-    ms.set_context(mode=ms.PYNATIVE_MODE, pynative_synchronize=True)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    ms.mint.zeros_like = lambda value: value * 0
     found: dict[str, Any] = {}
 
     def keep(pipe: Any, number: int, time: Any, values: dict[str, Any]) -> dict[str, Any]:
         found[f"latents_{number}"] = values["latents"].asnumpy()
         return {}
 
-    with cpu_patches(), eager():
+    with kernels():
         pipe = diffusers.StableDiffusionPipeline.from_pretrained(folder, mindspore_dtype=ms.float32)
         pipe.set_progress_bar_config(disable=True)
         (image,) = pipe(

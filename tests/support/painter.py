@@ -120,15 +120,6 @@ def trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     return TracedComponent(plan, graph, weights, outputs, {"mindspore": "2.7.1"}, 1.0, 2**20)
 
 
-def complete(out: Path, source: Path) -> None:
-    """Put beside the graphs what a loop reads."""
-    for name in ("model_index.json", "scheduler", "tokenizer"):
-        copy = shutil.copytree if (source / name).is_dir() else shutil.copy
-        copy(source / name, out / name)
-    (out / "vae").mkdir()
-    shutil.copy(source / "vae" / "config.json", out / "vae" / "config.json")
-
-
 @dataclass(frozen=True)
 class Painted:
     """A pipeline's folder, and what was compiled of it."""
@@ -148,7 +139,6 @@ def painted_once(tmp_path_factory: pytest.TempPathFactory) -> Painted:
         outcome = compiler.compile(compiler.CompileRequest(source=str(found.source), output=found.out))
     assert outcome.written
     assert outcome.report.totals.fused == 1
-    complete(found.out, found.source)
     return found
 
 

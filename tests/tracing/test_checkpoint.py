@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from attnfuse.errors import SourceError
-from attnfuse.tracing.checkpoint import StoredTensor, damage, find_files, read_tensors
+from attnfuse.tracing.checkpoint import StoredTensor, damage, find_files, is_of_variant, read_tensors
 
 STEM = "diffusion_pytorch_model"
 
@@ -122,6 +122,19 @@ def test_several_variants_are_refused(tmp_path: Path) -> None:
     store(tmp_path, f"{STEM}.fp16.safetensors", f"{STEM}.bf16.safetensors")
     with pytest.raises(SourceError, match=r"several variants.*bf16.*fp16"):
         find_files(tmp_path, "diffusers")
+
+
+def test_a_variant_that_is_named(tmp_path: Path) -> None:
+    store(tmp_path, f"{STEM}.safetensors", f"{STEM}.fp16.safetensors", f"{STEM}.bf16.safetensors")
+    assert names(find_files(tmp_path, "diffusers", "fp16")) == [f"{STEM}.fp16.safetensors"]
+    assert names(find_files(tmp_path, "diffusers", "int8")) == [f"{STEM}.safetensors"], "as without"
+    assert is_of_variant(tmp_path, "diffusers", "bf16")
+    assert not is_of_variant(tmp_path, "diffusers", "int8")
+    assert not is_of_variant(tmp_path, "transformers", "fp16")
+    shards = [f"{STEM}.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    store(tmp_path, *shards)
+    index(tmp_path, *shards, name=f"{STEM}.safetensors.index.fp16.json")
+    assert names(find_files(tmp_path, "diffusers", "fp16")) == shards
 
 
 def test_other_formats_are_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub.utils import filter_repo_objects
@@ -58,7 +59,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, result: Path | Exception) -> list[str]:
     """Replace huggingface_hub; return the repositories it was asked for."""
     asked: list[str] = []
 
-    def snapshot_download(repository: str, *, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+    def snapshot_download(
+        repository: str, *, allow_patterns: list[str], ignore_patterns: list[str], **rest: Any
+    ) -> str:
+        assert rest == {"revision": None, "local_files_only": False}
         asked.append(repository)
         wanted = set(
             filter_repo_objects(HUB_REPOSITORY, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns)
