@@ -105,7 +105,10 @@ def run_command(
         write_file(file, content)
     for prompt, cut in zip(prompts, ran.found.cut, strict=True):
         if cut:
-            say(f"warning: of {prompt!r} no text encoder saw {cut!r}: it is too long for the graph.")
+            say(
+                f"warning: of {_short(prompt)} no text encoder saw {_short(cut)}: it is too long for the graph; "
+                "shorten it, or compile for longer texts (docs/runtime.md, Long prompts)."
+            )
     if as_json:
         click.echo(json.dumps(ran_document(asked, ran, files), indent=1, ensure_ascii=False))
     took = ", ".join(f"{name} {value / 1000:.1f} s" for name, value in ran.found.milliseconds.items())
@@ -113,3 +116,8 @@ def run_command(
     if record is not None:
         say(f"wrote {record} ({counted(sum(map(len, ran.calls.values())), 'set')} of inputs).")
     return 0
+
+
+def _short(text: str) -> str:
+    """Of a prompt as much as a warning needs to name it."""
+    return repr(text if len(text) <= 60 else f"{text[:40]}…{text[-18:]}")
