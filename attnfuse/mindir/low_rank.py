@@ -65,15 +65,28 @@ class Delta:
         self._halves = [_halves(self._down[at : at + _RANKS], 0) for at in range(0, len(self._down), _RANKS)]
 
     def rows(self, first: int, last: int) -> Floats:
-        """What is added to the rows from `first` to `last`, which is left out: (rows, elements of a row)."""
+        """What is added to the rows from `first` to `last`, which is left out: (rows, elements of a row).
+
+        Raises SourceError where that is not finite.
+        """
         total = np.zeros((last - first, self._down.shape[1]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._add(total, first, last)
+        if not np.isfinite(total).all():
+            raise SourceError(
+                f"{self.source.up!r} and {self.source.down!r} of {self.source.file} come to more than float64 holds:"
+                " factors, alpha or scale are too large."
+            )
+        return total
+
+    def _add(self, total: Floats, first: int, last: int) -> None:
         for number, (high, low) in enumerate(self._halves):
             at = number * _RANKS
             own_high, own_low = _halves(self._up[first:last, at : at + _RANKS], 1)
             total += own_high @ high
             total += own_high @ low
             total += own_low @ high
-        return total * self._scale
+        total *= self._scale
 
 
 def shape_of(source: LowRank, file: TensorFile) -> tuple[int, ...]:
@@ -94,9 +107,10 @@ def _halves(values: Floats, axis: int) -> tuple[Floats, Floats]:
     largest = np.abs(values).max(axis=axis, keepdims=True, initial=0.0)
     _, exponent = np.frexp(largest)
     unit = np.ldexp(1.0, exponent - _BITS)
-    high = np.rint(values / unit) * unit
     finer = np.ldexp(unit, -_BITS)
-    low: Floats = np.rint((values - high) / finer) * finer
+    with np.errstate(divide="ignore", invalid="ignore"):  # of units below float64: no number comes of it, which is told
+        high = np.rint(values / unit) * unit
+        low: Floats = np.rint((values - high) / finer) * finer
     return high, low
 
 
