@@ -17,6 +17,7 @@ from attnfuse.cli.destinations import check_apart
 from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import (
     PATH,
+    fetch_of,
     json_option,
     progress_option,
     shape_options,
@@ -26,6 +27,7 @@ from attnfuse.cli.options import (
 )
 from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
 from attnfuse.errors import UsageError
+from attnfuse.lora.given import parse_lora
 from attnfuse.names import counted
 from attnfuse.output import OutputStage, free_place
 from attnfuse.output_verification import SourceRequest, Written, open_for, read_written
@@ -162,6 +164,8 @@ def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRe
         dtype=next(iter(types)) if options["dtype"] is None and len(types) == 1 else options["dtype"],
         shapes=_shapes(written, shapes_of(options)),
         given=() if options["inputs_file"] is None else read_inputs(options["inputs_file"]),
+        loras=tuple(map(parse_lora, options["loras"])),
+        fetch=fetch_of(options),
         cache=options["cache_dir"],
         strict_config=options["strict_config"],
         trace=options["trace"],

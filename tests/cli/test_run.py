@@ -102,6 +102,7 @@ def test_pictures_of_no_numbers_are_not_written(painted: Painted, tmp_path: Path
     spoil(painted.out / "unet_variables" / "data_0", slice(None), float("nan"))
     done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
     assert (done.returncode, "the latents after step 1 are not finite" in done.stderr) == (3, True), done.stderr
+    assert f"warning: {painted.out}/unet_variables/data_0: it is not what attnfuse wrote there.\n" in done.stderr
     assert files(tmp_path) == ["out", "pipeline"]
 
 
