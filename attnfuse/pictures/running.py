@@ -29,6 +29,7 @@ from attnfuse_runtime.text_to_image import TextToImage
 Stepped = Callable[[int, int], None]
 """Told after each step how many are done, and of how many."""
 
+DECODER = "vae_decoder"
 EDITED = "it is not what attnfuse wrote there"
 
 FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -138,7 +139,7 @@ def edited_files(manifest: Manifest, names: Collection[str]) -> list[str]:
 
 def check_size(manifest: Manifest, size: tuple[int, int] | None) -> None:
     """Raise UsageError where the pictures of the graphs are of another width and height."""
-    decoder = manifest.components.get("vae_decoder")
+    decoder = manifest.components.get(DECODER)
     if size is None or decoder is None:
         return
     height, width = decoder.outputs[0].shape[-2:]
@@ -150,13 +151,22 @@ def check_size(manifest: Manifest, size: tuple[int, int] | None) -> None:
 
 
 def check_finite(ran: Ran) -> None:
-    """Raise SourceError where the latents of a run hold numbers that are none: its pictures show nothing."""
+    """Raise SourceError where the latents of a run, or what the decoder made of them, hold numbers that are none: its
+    pictures show nothing."""
     for number, step in enumerate(ran.steps):
         if not np.isfinite(step.latents).all():
             raise SourceError(
                 f"the latents after step {number + 1} are not finite, as a graph overflows or its weights are damaged; "
                 "attnfuse compare tells in which component they begin."
             )
+    for call in ran.calls.get(DECODER, ()):
+        for name, value in (*call.inputs.items(), *call.outputs.items()):
+            if not np.isfinite(value).all():
+                raise SourceError(
+                    f"the latents are finite, but not the {name} of {DECODER}, as the graph overflows, or weights or "
+                    "scaling_factor in vae/config.json are damaged: attnfuse compare tells whether the source's own "
+                    "graph overflows too; if so, compile that component with --dtype float32."
+                )
 
 
 def encoded(image: Image.Image, file: Path) -> bytes:

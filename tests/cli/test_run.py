@@ -106,6 +106,18 @@ def test_pictures_of_no_numbers_are_not_written(painted: Painted, tmp_path: Path
     assert files(tmp_path) == ["out", "pipeline"]
 
 
+def test_a_decoder_of_no_numbers(painted: Painted, tmp_path: Path) -> None:
+    """As a VAE that overflows in float16 has it: a picture of them would be black."""
+    spoil(painted.out / "vae_decoder_variables" / "data_0", slice(None), float("nan"))
+    done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
+    assert (done.returncode, "are finite, but not the image of vae_decoder" in done.stderr) == (3, True), done.stderr
+    path = painted.out / "vae" / "config.json"
+    path.write_text(path.read_text().replace('"scaling_factor": 0.18215', '"scaling_factor": null   '))
+    done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
+    assert (done.returncode, "but not the latents of vae_decoder" in done.stderr) == (3, True), done.stderr
+    assert files(tmp_path) == ["out", "pipeline"]
+
+
 def test_without_the_runtime(painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "attnfuse_runtime", None)
     for arguments in (("run", painted.out, "--prompt", "a", "-o", tmp_path / "a.png"), ("compare", painted.out)):
