@@ -28,7 +28,7 @@ from attnfuse.cli.report import report_command
 from attnfuse.cli.run import run_command
 from attnfuse.cli.text import text_command
 from attnfuse.cli.verify import verify_command
-from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError
+from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError, UsageError
 from attnfuse.processes import Terminated, stop_once
 from attnfuse.version import __version__
 
@@ -73,6 +73,10 @@ def run(arguments: Sequence[str]) -> int:
             return exit_codes.BROKEN_PIPE
         raise
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            message = f"the name {_shortened(str(error.filename))} is longer than that of a file can be."
+            say(f"error: {message}")
+            return _told(arguments, "UsageError", message, UsageError.exit_code)
         if error.errno != errno.ENOSPC:
             return _defect(arguments, error)
         message = "there is no space left where the result is written; free some and run again."
@@ -90,6 +94,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _defect(arguments, error)
     return code if isinstance(code, int) else 0
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 120 else f"{name[:60]}…{name[-60:]}"
 
 
 def _defect(arguments: Sequence[str], error: Exception) -> int:

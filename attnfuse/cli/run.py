@@ -79,7 +79,17 @@ def run_command(
     """
     require_runtime("attnfuse run", backend)
     from attnfuse.pictures.recording import write_inputs
-    from attnfuse.pictures.running import FORMATS, check_finite, encoded, numbered, ran_document, run_folder
+    from attnfuse.pictures.running import (
+        EDITED,
+        FORMATS,
+        check_finite,
+        edited_files,
+        encoded,
+        numbered,
+        ran_document,
+        run_folder,
+    )
+    from attnfuse_runtime.manifest import read_manifest
 
     if output.suffix.lower() not in FORMATS:
         raise UsageError(f"the picture {output} ends in none of {', '.join(FORMATS)}; name a file that does.")
@@ -95,6 +105,8 @@ def run_command(
         stepped = stack.enter_context(told_steps("pictures", silent=progress == "never"))
         asked = asked_of(prompts, options)
         ran = run_folder(folder, asked, backend, devices_of(device_texts), size, stepped)
+        for name in edited_files(read_manifest(folder), ran.calls):
+            say(f"warning: {folder / name}: {EDITED}.")
         check_finite(ran)
         files = numbered(output, len(ran.found.images))
         contents = [encoded(image, file) for image, file in zip(ran.found.images, files, strict=True)]

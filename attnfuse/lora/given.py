@@ -34,7 +34,7 @@ class Lora:
 def parse_lora(text: str) -> GivenLora:
     """What `FILE` or `FILE:SCALE` names. Raises UsageError."""
     name, _, number = text.rpartition(":")
-    if not name or Path(text).exists():
+    if not name or _exists(Path(text)):
         return _checked(text, 1.0)
     try:
         scale = float(number)
@@ -51,6 +51,13 @@ def _checked(name: str, scale: float) -> GivenLora:
     return GivenLora(Path(name), scale)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
+
+
 def read_loras(given: Sequence[GivenLora], parts: Sequence[str]) -> tuple[Lora, ...]:
     """Read them for a pipeline with these parts.
 
@@ -58,9 +65,11 @@ def read_loras(given: Sequence[GivenLora], parts: Sequence[str]) -> tuple[Lora, 
     """
     found: dict[str, Lora] = {}
     for one in given:
+        if not _exists(one.file):
+            raise SourceError(f"the LoRA {one.file} does not exist.")
         path = lora_file(one.file)
-        if not path.exists():
-            raise SourceError(f"the LoRA {path} does not exist.")
+        if not path.is_file():  # reading a pipe would wait for a writer
+            raise SourceError(f"the LoRA {path} is no regular file.")
         file = TensorFile(path)
         sha256 = digest(path).sha256
         if sha256 in found:

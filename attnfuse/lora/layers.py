@@ -18,7 +18,6 @@ the rank of its first layer.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -69,6 +68,10 @@ _DOTTED = (
     ("diffusion_model.", ""),
     ("base_model.model.", ""),
 )
+_CHANGE_THE_MODEL = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Ways of PEFT to begin with (`init_lora_weights`) that take the first factors out of the model's own weights."""
+_LARGEST_ALPHA = 3.4e38
+"""That of float32, as `.alpha` is stored."""
 _TEXT_ORDER = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
 _OLD_TEXT = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
@@ -110,7 +113,8 @@ def read_layers(file: TensorFile, parts: Sequence[str]) -> tuple[Layer, ...]:
     pairs, alphas = _paired(keys)
     if not pairs:
         what = adapter_of(keys) or "tensors of no LoRA"
-        raise SourceError(f"{file.path} is no LoRA: it holds {what}, such as {next(iter(keys), 'none')!r}.")
+        held = f"{what}, such as {keys[0]!r}" if keys else "no tensors"
+        raise SourceError(f"{file.path} is no LoRA: it holds {held}.")
     settings = _Settings.of(file)
     layers = _with_scales(file, [_layer(file, pair, parts) for pair in pairs.values()], alphas, settings)
     used = {key for layer in layers for key in (layer.up, layer.down)}
@@ -223,19 +227,31 @@ class _Settings:
     """What PEFT's configuration says of scales: by the part's name and a dot, or of all."""
 
     entries: Mapping[str, Any]
+    where: str
 
     @classmethod
     def of(cls, file: TensorFile) -> _Settings:
         """The configuration in the file's header, or beside it. Raises SourceError where it cannot be read."""
         beside = file.path.parent / "adapter_config.json"
         text = file.metadata.get("lora_adapter_metadata")
+        where = f"lora_adapter_metadata in the header of {file.path}"
         try:
             if text is None and any(key.startswith("base_model.model.") for key in file.tensors):
-                text = documents.read_text(beside)
-            entries = {} if text is None else json.loads(text)
-        except (OSError, ValueError):
-            raise SourceError(f"{file.path} was written by PEFT, and {beside} is missing or damaged.") from None
-        return cls(entries if isinstance(entries, Mapping) else {})
+                text, where = documents.read_text(beside), str(beside)
+            entries = {} if text is None else documents.parse(text, "JSON")
+        except FileNotFoundError:
+            raise SourceError(f"{file.path} was written by PEFT, and {beside} is missing.") from None
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{where} cannot be read: {documents.reason(error)}; download it again.") from None
+        if not isinstance(entries, Mapping):
+            raise SourceError(f"{where} is no JSON object; download it again.")
+        for key, value in entries.items():
+            if key.endswith("init_lora_weights") and isinstance(value, str) and value.startswith(_CHANGE_THE_MODEL):
+                raise SourceError(
+                    f"{where} says {key} {value!r}: the LoRA is for a model whose weights that way changed; save it"
+                    " from PEFT as a plain LoRA first (path_initial_model_for_weight_conversion)."
+                )
+        return cls(entries, where)
 
     def scale(self, base: str, rank: int) -> float | None:
         """alpha / rank of a layer, or alpha / √rank where it was trained so; None where the alpha is not told."""
@@ -244,12 +260,20 @@ class _Settings:
         alpha = self.entries.get(f"{prefix}lora_alpha")
         patterns = self.entries.get(f"{prefix}alpha_pattern")
         for pattern, value in patterns.items() if isinstance(patterns, Mapping) else ():
-            if re.fullmatch(rf"(.*\.)?({pattern})", base.removeprefix(prefix)):
+            if self._matches(pattern, base.removeprefix(prefix)):
                 alpha = value
                 break
-        if not isinstance(alpha, int | float):
+        if alpha is None:
             return None
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= _LARGEST_ALPHA:
+            raise SourceError(f"{self.where} has an alpha for {base!r} that is no finite number; download it again.")
         return alpha / (math.sqrt(rank) if self.entries.get(f"{prefix}use_rslora") else rank)
+
+    def _matches(self, pattern: str, name: str) -> bool:
+        try:
+            return re.fullmatch(rf"(.*\.)?({pattern})", name) is not None
+        except re.error:
+            raise SourceError(f"{self.where} has {pattern!r} in alpha_pattern, which is no pattern.") from None
 
 
 def lora_file(given: Path) -> Path:

@@ -60,17 +60,27 @@ class Delta:
         if source.rows:
             part = len(up) // source.of
             up = np.concatenate([up[first * part : last * part] for first, last in source.rows])
-        self._up = up.reshape(len(up), -1)
-        down = down.reshape(len(down), -1) * source.scale
-        self._downs = [_halves(down[at : at + _RANKS], 0) for at in range(0, len(down), _RANKS)]
+        up = up.reshape(len(up), -1)
+        with np.errstate(over="ignore"):
+            down = down.reshape(len(down), -1) * source.scale
+            largest = np.abs(up).max(initial=0.0) * np.abs(down).max(initial=0.0) * len(down)
+        starts = range(0, len(down), _RANKS)
+        self._ups = [_halves(up[:, at : at + _RANKS], 1) for at in starts]
+        self._downs = [_halves(down[at : at + _RANKS], 0) for at in starts]
+        halves = (half for pair in (*self._ups, *self._downs) for half in pair)
+        if not (np.isfinite(largest) and all(np.isfinite(half).all() for half in halves)):
+            raise SourceError(
+                f"{source.up!r} and {source.down!r} of {source.file} come to numbers that float64 does not hold:"
+                " factors, alpha or scale are too large or too small."
+            )
 
     def add_to(self, values: Floats, first: int) -> None:
         """Add it to some rows of the weight, from `first` on: (rows, elements of a row)."""
-        for number, (high, low) in enumerate(self._downs):
-            own_high, own_low = _halves(self._up[first : first + len(values), number * _RANKS :][:, :_RANKS], 1)
-            values += own_high @ high
+        last = first + len(values)
+        for (own_high, own_low), (high, low) in zip(self._ups, self._downs, strict=True):
+            values += own_high[first:last] @ high
             # Both are multiples of the same power of two, and their sum is below 2^53 of them.
-            values += np.concatenate([own_high, own_low], 1) @ np.concatenate([low, high])
+            values += np.concatenate([own_high[first:last], own_low[first:last]], 1) @ np.concatenate([low, high])
 
 
 def shape_of(source: LowRank, file: TensorFile) -> tuple[int, ...]:
@@ -91,9 +101,10 @@ def _halves(values: Floats, axis: int) -> tuple[Floats, Floats]:
     largest = np.abs(values).max(axis=axis, keepdims=True, initial=0.0)
     _, exponent = np.frexp(largest)
     unit = np.ldexp(1.0, exponent - _BITS)
-    high = np.rint(values / unit) * unit
     finer = np.ldexp(unit, -_BITS)
-    low: Floats = np.rint((values - high) / finer) * finer
+    with np.errstate(divide="ignore", invalid="ignore"):  # of units below float64: no number comes of it, which is told
+        high = np.rint(values / unit) * unit
+        low: Floats = np.rint((values - high) / finer) * finer
     return high, low
 
 

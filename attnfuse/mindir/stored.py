@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -124,14 +124,28 @@ class StoredWeights:
             yield _rounded(chosen, dtype, source.key, overflow)
 
 
-def _rounded(values: npt.NDArray[Any], dtype: DType, key: str, overflow: list[str]) -> bytes:
+def _rounded(values: npt.NDArray[np.float64], dtype: DType, key: str, overflow: list[str]) -> bytes:
     """The values in that type; `key` is added to `overflow` where finite ones become infinite."""
     with np.errstate(over="ignore"):
-        converted = values.astype(dtype.numpy)
+        converted = (_to_odd(values) if dtype == dtypes.BFLOAT16 else values).astype(dtype.numpy)
     within = values.size == 0 or (-dtype.largest <= values.min() and values.max() <= dtype.largest)
     if not overflow and not within and np.isfinite(values[np.isinf(converted)]).any():
         overflow.append(key)
     return converted.tobytes()
+
+
+def _to_odd(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """The values in float32, where inexact the neighbour whose last bit is set (Boldo and Melquiond, "When double
+    rounding is odd").
+
+    ml_dtypes goes from float64 to bfloat16 by way of float32, and so rounds twice: from such a float32 that gives what
+    one rounding does.
+    """
+    nearest = values.astype(np.float32)
+    with np.errstate(invalid="ignore"):  # of infinite ones, which stay
+        off = values - nearest
+    is_even = np.isfinite(values) & (off != 0) & (nearest.view(np.uint32) & 1 == 0)
+    return np.where(is_even, np.nextafter(nearest, np.copysign(np.inf, off).astype(np.float32)), nearest)
 
 
 def _bytes(path: Path, offset: int, length: int) -> Iterator[bytes]:

@@ -25,8 +25,8 @@ from attnfuse.output import FileDigest, digest
 from attnfuse.pictures import BackendName
 from attnfuse.pictures.metrics import Figures, NoMetricError, figures, psnr, ssim
 from attnfuse.pictures.recording import Recording
-from attnfuse.pictures.running import Asked, Ran, own_errors, run_folder, run_pipeline
-from attnfuse.pictures.unfused import check_same, write_unfused
+from attnfuse.pictures.running import EDITED, Asked, Ran, edited_files, own_errors, run_folder, run_pipeline
+from attnfuse.pictures.unfused import check_loras, check_same, write_unfused
 from attnfuse.progress import Progress
 from attnfuse.sources import Source
 from attnfuse.version import __version__
@@ -196,8 +196,9 @@ def _unfused(
             component = load(name, progress, weights=True)
             found[name] = write_unfused(component, work, progress)
             check_same(found[name], compiled)
+            check_loras(found[name], compiled)
             for file, path in component.inputs.items():
-                if file in request.inputs and digest(path) != request.inputs[file]:
+                if digest(path) != request.inputs.get(file):
                     notes.append(f"{file} of the source is not what {name} was compiled from")
                     if request.must_be_same:
                         raise UsageError(f"{notes[-1]}; name the source that it was: --against SOURCE.")
@@ -217,6 +218,7 @@ def judged(
 ) -> Comparison:
     """What runs of one prompt come to; `exact` is that of the source's graphs in float64, if there is one."""
     judge = _Judge(request.thresholds)
+    judge.findings += [f"{name}: {EDITED}" for name in edited_files(manifest, compiled.calls)]
     stages = []
     for name, calls in compiled.calls.items():
         sides = [calls, unfused.calls[name], *([] if exact is None else [exact.calls[name]])]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.ir.types import Array
+from attnfuse.output import MANIFEST, digest
 from attnfuse.pictures import BackendName
 from attnfuse.pictures.recording import Call, Recording
 from attnfuse_runtime import AttnfuseRuntimeError
@@ -26,6 +28,9 @@ from attnfuse_runtime.text_to_image import TextToImage
 
 Stepped = Callable[[int, int], None]
 """Told after each step how many are done, and of how many."""
+
+DECODER = "vae_decoder"
+EDITED = "it is not what attnfuse wrote there"
 
 FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """Of pictures, by the endings of files."""
@@ -123,9 +128,18 @@ def run_pipeline(
     return Ran(found, tuple(steps), recording.calls, type(loop.scheduler).__name__)
 
 
+def edited_files(manifest: Manifest, names: Collection[str]) -> list[str]:
+    """Of these components' graphs and weights, and of what is from the pipeline, the files that compile did not write:
+    whose SHA-256 is not the manifest's."""
+    written = json.loads((manifest.folder / MANIFEST).read_bytes())["outputs"]
+    paths = [path for name in names for one in (manifest.components[name],) for path in (one.graph, *one.variables)]
+    files = [path.relative_to(manifest.folder).as_posix() for path in paths] + list(manifest.pipeline.get("files", ()))
+    return [file for file in files if digest(manifest.folder / file).sha256 != written.get(file, {}).get("sha256")]
+
+
 def check_size(manifest: Manifest, size: tuple[int, int] | None) -> None:
     """Raise UsageError where the pictures of the graphs are of another width and height."""
-    decoder = manifest.components.get("vae_decoder")
+    decoder = manifest.components.get(DECODER)
     if size is None or decoder is None:
         return
     height, width = decoder.outputs[0].shape[-2:]
@@ -137,13 +151,22 @@ def check_size(manifest: Manifest, size: tuple[int, int] | None) -> None:
 
 
 def check_finite(ran: Ran) -> None:
-    """Raise SourceError where the latents of a run hold numbers that are none: its pictures show nothing."""
+    """Raise SourceError where the latents of a run, or what the decoder made of them, hold numbers that are none: its
+    pictures show nothing."""
     for number, step in enumerate(ran.steps):
         if not np.isfinite(step.latents).all():
             raise SourceError(
                 f"the latents after step {number + 1} are not finite, as a graph overflows or its weights are damaged; "
                 "attnfuse compare tells in which component they begin."
             )
+    for call in ran.calls.get(DECODER, ()):
+        for name, value in (*call.inputs.items(), *call.outputs.items()):
+            if not np.isfinite(value).all():
+                raise SourceError(
+                    f"the latents are finite, but not the {name} of {DECODER}, as the graph overflows, or weights or "
+                    "scaling_factor in vae/config.json are damaged: attnfuse compare tells whether the source's own "
+                    "graph overflows too; if so, compile that component with --dtype float32."
+                )
 
 
 def encoded(image: Image.Image, file: Path) -> bytes:

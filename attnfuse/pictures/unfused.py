@@ -6,8 +6,11 @@ from pathlib import Path
 
 from attnfuse.errors import UsageError
 from attnfuse.ir.graph import Model
+from attnfuse.lora.fitting import FIXED_NAME, baked_in
+from attnfuse.output import MANIFEST
 from attnfuse.progress import Progress
 from attnfuse.sources import Component
+from attnfuse.tracing.contract import FixedValue
 from attnfuse.verify.names import leaf_name
 from attnfuse.written_weights import streamed_chunks
 from attnfuse_runtime.manifest import Component as Unfused
@@ -49,6 +52,16 @@ def check_same(unfused: Unfused, compiled: Unfused) -> None:
                 f"{unfused.name} of the source has {_told(now)}, and what was compiled has {_told(was)}; give the "
                 "options for shapes and types that it was compiled with, or compile again."
             )
+
+
+def check_loras(unfused: Unfused, compiled: Unfused) -> None:
+    """Raise UsageError where the two have other LoRAs in their weights."""
+    now, was = ([FixedValue(FIXED_NAME, one.fixed.get(FIXED_NAME), "")] for one in (unfused, compiled))
+    if baked_in(now) != baked_in(was):
+        raise UsageError(
+            f"{unfused.name} was compiled with other LoRAs than --lora gives (see {FIXED_NAME} in {MANIFEST}); give the"
+            " same."
+        )
 
 
 def _told(tensors: tuple[Tensor, ...]) -> str:

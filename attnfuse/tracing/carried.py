@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -104,6 +105,7 @@ def carried(folder: Path, sizes: Mapping[str, int], model: str = "", make: MakeT
         pipeline = pipeline.named(model or SINGLE)
     files: dict[str, bytes] = {}
     warnings: list[str] = []
+    left_out: dict[str, str] = {}
     for name, path in _places(pipeline):
         try:
             files[name] = _content(path, _own_roots(folder))
@@ -111,10 +113,13 @@ def carried(folder: Path, sizes: Mapping[str, int], model: str = "", make: MakeT
             continue
         except _LeftOutError as error:
             warnings.append(f"{name} of the source is not in the output: {error}")
+            left_out.setdefault(name.partition("/")[0], name)
     for name, class_name in pipeline.classes.items():
         own = {file: files[f"{name}/{file}"] for file in TOKENIZERS if f"{name}/{file}" in files}
         if own and TOKENIZER not in own:
             try:
+                if name in left_out:  # what it says of tokens is not known
+                    raise NotMadeError(f"{left_out[name]} was left out")
                 files[f"{name}/{TOKENIZER}"] = _made_tokenizer(name, class_name, own, make)
             except NotMadeError as error:
                 warnings.append(
@@ -134,9 +139,15 @@ def _places(pipeline: PipelineFolder) -> Iterator[tuple[str, Path]]:
 
 
 def _own_roots(folder: Path) -> tuple[Path, ...]:
-    """Where a file of the folder may lie: in it, or, for a snapshot of a hub cache, among that repository's blobs."""
+    """Where a file of the folder may lie: in it, or, for a snapshot of a hub cache, or a folder of one, among that
+    repository's blobs."""
     root = folder.resolve()
-    return (root, root.parents[1] / "blobs") if root.parent.name == "snapshots" else (root,)
+    found = [
+        place.parents[1] / "blobs"
+        for place in (root, *root.parents)
+        if place.parent.name == "snapshots" and place.parents[1].name.startswith("models--")
+    ]
+    return (root, *found)
 
 
 def _content(path: Path, roots: tuple[Path, ...]) -> bytes:
@@ -202,15 +213,15 @@ def _vae(content: bytes, sizes: Mapping[str, int]) -> VaeFacts | None:
     return VaeFacts(
         _number(config, "scaling_factor"),
         _number(config, "shift_factor"),
-        None if channels is None else int(channels),
+        int(channels) if channels is not None and channels.is_integer() else None,
         scale,
     )
 
 
 def _number(config: Config, *keys: str) -> float | None:
-    """The first of these options that is a number."""
+    """The first of these options that is a number, finite in float64."""
     for key in keys:
         value = config.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
             return float(value)
     return None

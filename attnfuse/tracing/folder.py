@@ -40,7 +40,8 @@ class PipelineFolder:
     def own_code_of(self, model: str) -> str:
         """The file of a part's class that the folder brings itself, from its root; nothing where it does not."""
         files = (f"{model}/{self.libraries[model]}.py", f"{self.libraries[model]}.py")
-        return next((file for file in files if (self.root / file).is_file()), "")
+        own = _can_be_called(f"{self.libraries[model]}.py")
+        return next((file for file in files if own and (self.root / file).is_file()), "")
 
     def named(self, model: str) -> PipelineFolder:
         """A single model's folder, with the model under the attribute it would have in a pipeline."""
@@ -89,6 +90,9 @@ def read_pipeline(folder: Path) -> PipelineFolder:
             and len(entry) == 2
             and all(isinstance(part, str) for part in entry)
         }
+        for name in parts:
+            if not _can_be_called(name):
+                raise SourceError(f"{index} has a part {_shortened(name)}, and no folder beside it can be called that.")
         named = entries.get("_class_name") or "without a name"
         own = isinstance(named, list) and len(named) == 2 and all(isinstance(part, str) for part in named)
         return PipelineFolder(
@@ -103,12 +107,26 @@ def read_pipeline(folder: Path) -> PipelineFolder:
     if (folder / "config.json").is_file():
         config = read_json(folder / "config.json")
         architectures = config.get("architectures") or [None]
+        if not isinstance(architectures, list):
+            raise SourceError(f"{folder / 'config.json'}: architectures is {_shortened(architectures)}, and no list.")
         library = "diffusers" if "_class_name" in config else "transformers"
         class_name = str(config.get("_class_name", architectures[0]))
         return PipelineFolder(folder, "", {SINGLE: class_name}, {SINGLE: library}, {}, {SINGLE: folder})
     raise SourceError(
         f"{folder} is not a diffusers pipeline folder: it has no model_index.json (nor a config.json of one model)."
     )
+
+
+def _can_be_called(name: str) -> bool:
+    """Whether a file or folder of a folder can have that name: it leads nowhere else, and Linux takes 255 bytes."""
+    is_text = name == name.encode(errors="ignore").decode()  # a JSON string may have half of a surrogate pair
+    is_one = name not in ("", "..") and Path(name).name == name
+    return is_text and is_one and "\0" not in name and len(name.encode()) <= 255
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def read_json(path: Path) -> dict[str, Any]:

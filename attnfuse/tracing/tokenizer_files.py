@@ -65,6 +65,8 @@ def _clip(folder: Path, *, slow: bool) -> bytes:
         raise NotMadeError("tokenizers is not installed: install attnfuse[trace]") from None
     names = _clip_names(folder)
     vocabulary, merges = _clip_words(folder)
+    if missing := [names[f"{name}_token"] for name in ("bos", "eos") if names[f"{name}_token"] not in vocabulary]:
+        raise NotMadeError(f"its vocab.json lacks the token {missing[0]!r}")
     try:
         made = _clip_of(tokenizers, vocabulary, merges, names, slow=slow)
     except Exception as error:  # tokenizers raises no other class
@@ -148,8 +150,14 @@ def _clip_words(folder: Path) -> tuple[dict[str, int], list[tuple[str, ...]]]:
 def _clip_added(folder: Path) -> dict[str, int]:
     """Tokens that were added to the vocabulary, such as those of textual inversion."""
     described = _read(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
-    added = {entry["content"]: int(number) for number, entry in described.items() if "content" in entry}
-    return {**_read(folder / "added_tokens.json"), **added}
+    try:
+        added = {entry["content"]: int(number) for number, entry in described.items() if "content" in entry}
+    except (AttributeError, TypeError, ValueError):
+        raise NotMadeError("added_tokens_decoder in its tokenizer_config.json is damaged") from None
+    found = {**_read(folder / "added_tokens.json"), **added}
+    if not all(isinstance(token, str) and isinstance(number, int) for token, number in found.items()):
+        raise NotMadeError("it has added tokens without a text or a number")
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

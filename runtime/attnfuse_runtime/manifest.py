@@ -102,7 +102,7 @@ def _document(folder: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
         schema = document["schema"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         schema = None
     if schema != SCHEMA:
         raise FolderError(

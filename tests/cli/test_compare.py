@@ -17,6 +17,7 @@ from attnfuse.report.model import ManifestInput
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import ShapeOptions
 from tests.support.console import inside
+from tests.support.lora_files import peft, write
 from tests.support.painter import SIZE, Painted, spoil
 
 
@@ -61,6 +62,7 @@ def test_a_fault_in_what_was_compiled_is_found(painted: Painted, tmp_path: Path)
     assert done.returncode == 4
     findings = [line for line in done.stderr.splitlines() if line.startswith("DIFFERS: ")]
     assert any(line.startswith("DIFFERS: latents of step 1: relative error") for line in findings)
+    assert "DIFFERS: unet_variables/data_0: it is not what attnfuse wrote there" in findings
     assert not any("text_encoder" in line for line in findings)
     assert json.loads((tmp_path / "compared" / "comparison.json").read_bytes())["passed"] is False
 
@@ -146,3 +148,35 @@ def test_another_source_is_told(painted: Painted) -> None:
     done = inside("compare", painted.out, "--against", painted.source, "--steps", "1")
     assert done.returncode == 0
     assert "note: model_index.json of the source is not what unet was compiled from" in done.stderr
+
+
+def test_what_the_output_no_longer_is(painted: Painted) -> None:
+    """A fault that no figure shows, and the scheduler that both sides run by."""
+    spoil(painted.out / "unet_variables" / "data_0", slice(-1, None), 1.001)
+    path = painted.out / "scheduler" / "scheduler_config.json"
+    path.write_text(path.read_text().replace('"beta_end": 0.012', '"beta_end": 0.013'))
+    done = inside("compare", painted.out, "--against", painted.source, "--steps", "1")
+    assert done.returncode == 4
+    assert [line for line in done.stderr.splitlines() if line.startswith("DIFFERS: ")] == [
+        f"DIFFERS: {file}: it is not what attnfuse wrote there"
+        for file in ("unet_variables/data_0", "scheduler/scheduler_config.json")
+    ]
+
+
+def test_the_source_is_read_as_the_options_say(painted: Painted, tmp_path: Path) -> None:
+    """LoRAs, which must be those that were merged, and the variant and folder of the source."""
+    layers = peft({"unet": [("proj_in", (64, 4))]})
+    lora = write(tmp_path / "l.safetensors", {name: value / 8 for name, value in layers.items()})
+    given = ("compare", painted.out, "--steps", "1", "--progress", "never", "--against")
+    refused = inside(*given, painted.source, "--lora", lora)
+    assert refused.returncode == 2
+    assert "unet was compiled with other LoRAs than --lora gives (see lora_scale in manifest.json)" in refused.stderr
+    assert inside("compile", painted.source, "-o", painted.out, "--progress", "never", "--lora", lora).returncode == 0
+    for options, code in ((("--lora", lora), 0), (("--lora", f"{lora}:0.5"), 2), ((), 2)):
+        done = inside(*given, painted.source, *options)
+        assert done.returncode == code, done.stderr
+        assert "note: " not in done.stderr
+    done = inside(*given, painted.source.parent, "--subfolder", painted.source.name, "--lora", lora)
+    assert done.returncode == 0, done.stderr
+    refused = inside(*given, painted.source, "--revision", "main", "--lora", lora)
+    assert "is a local folder, which has no revisions" in refused.stderr

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.console import command, environment
+from tests.support.console import command, environment, inside
 from tests.support.waiting import PATIENCE
 
 _INTERRUPTED = """
@@ -53,3 +53,12 @@ def test_nobody_reads_on(arguments: tuple[str, ...]) -> None:
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    done = inside("compile", ".", "-o", "o", "--subfolder", "a" * 300)
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("error: the name ")
+    assert said.endswith("aaa is longer than that of a file can be.")
+    assert len(said) < 200

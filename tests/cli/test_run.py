@@ -102,6 +102,19 @@ def test_pictures_of_no_numbers_are_not_written(painted: Painted, tmp_path: Path
     spoil(painted.out / "unet_variables" / "data_0", slice(None), float("nan"))
     done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
     assert (done.returncode, "the latents after step 1 are not finite" in done.stderr) == (3, True), done.stderr
+    assert f"warning: {painted.out}/unet_variables/data_0: it is not what attnfuse wrote there.\n" in done.stderr
+    assert files(tmp_path) == ["out", "pipeline"]
+
+
+def test_a_decoder_of_no_numbers(painted: Painted, tmp_path: Path) -> None:
+    """As a VAE that overflows in float16 has it: a picture of them would be black."""
+    spoil(painted.out / "vae_decoder_variables" / "data_0", slice(None), float("nan"))
+    done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
+    assert (done.returncode, "are finite, but not the image of vae_decoder" in done.stderr) == (3, True), done.stderr
+    path = painted.out / "vae" / "config.json"
+    path.write_text(path.read_text().replace('"scaling_factor": 0.18215', '"scaling_factor": null   '))
+    done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
+    assert (done.returncode, "but not the latents of vae_decoder" in done.stderr) == (3, True), done.stderr
     assert files(tmp_path) == ["out", "pipeline"]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.lora.given import GivenLora, parse_lora, read_loras
@@ -94,6 +96,27 @@ def test_pefts_own_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ('{"lora_alpha": NaN}', r"adapter_config\.json has an alpha for 'base_model.model.a' that is no finite number"),
+        ('{"lora_alpha": 1e999}', "no finite number"),
+        (f'{{"lora_alpha": 1{"0" * 400}}}', "no finite number"),
+        ('{"lora_alpha": "8"}', "no finite number"),
+        ('{"lora_alpha": 8, "alpha_pattern": {"a": -Infinity}}', "no finite number"),
+        ('{"lora_alpha": 8, "alpha_pattern": {"(": 4}}', r"has '\(' in alpha_pattern, which is no pattern"),
+        ('{"lora_alpha": 8, "init_lora_weights": "pissa_niter_4"}', "says init_lora_weights 'pissa_niter_4': the LoRA"),
+        ("[8]", r"adapter_config\.json is no JSON object"),
+        ("[" * 100_000, r"adapter_config\.json cannot be read: \S.*nested too deeply"),
+    ],
+)
+def test_settings_that_are_none(tmp_path: Path, settings: str, told: str) -> None:
+    """Python's JSON has numbers that are none; a scale of these would be in every weight."""
+    (tmp_path / "adapter_config.json").write_text(settings)
+    with pytest.raises(SourceError, match=told):
+        layers(tmp_path, pair("base_model.model.a"))
+
+
+@pytest.mark.parametrize(
     ("extra", "told"),
     [
         ({"unet.a.dora_scale": 1}, "holds a DoRA, which scales the rows"),
@@ -124,6 +147,9 @@ def test_what_is_not_merged_is_named(tmp_path: Path, extra: dict[str, Any], told
 def test_what_is_no_lora(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"l\.safetensors is no LoRA: it holds tensors of no LoRA, such as 'conv"):
         layers(tmp_path, {"conv_in.weight": np.ones(3)})
+    save_file({}, tmp_path / "l.safetensors")
+    with pytest.raises(SourceError, match=r"l\.safetensors is no LoRA: it holds no tensors\.$"):
+        read_layers(TensorFile(tmp_path / "l.safetensors"), PARTS)
     with pytest.raises(SourceError, match="for a part unet or transformer that the pipeline does not have; it has vae"):
         layers(tmp_path, pair("a.to_q"), ("vae",))
     with pytest.raises(SourceError, match=r"tensor 'unet\.a\.alpha' of \S+ is not one number"):
@@ -138,6 +164,10 @@ def test_folders(tmp_path: Path) -> None:
         lora_file(tmp_path)
     path = write(tmp_path / "pytorch_lora_weights.safetensors", pair("unet.a"))
     assert lora_file(tmp_path) == path
+    os.mkfifo(tmp_path / "pipe")
+    for given, told in ((Path("a" * 5000), "does not exist"), (tmp_path / "pipe", "is no regular file")):
+        with pytest.raises(SourceError, match=told):
+            read_loras([parse_lora(f"{given}:0.5")], ("unet",))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import ml_dtypes
@@ -12,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from attnfuse.errors import SourceError
-from attnfuse.mindir import low_rank
+from attnfuse.mindir import low_rank, stored
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.edits import Cut, Pad, WeightEdits
 from attnfuse.mindir.external import lay_out, parameter_name, parameters
@@ -168,3 +170,47 @@ def test_numbers_that_are_none_and_those_too_large(tmp_path: Path) -> None:
     save_file({"u": np.full((6, 1), np.nan, np.float32), "d": np.ones((1, 8), np.float32)}, tmp_path / "0.safetensors")
     with pytest.raises(SourceError, match="not finite"):
         read(weights, FLOAT16)
+
+
+@pytest.mark.parametrize(("factor", "scale"), [(1e200, 1.0), (1.0, 1e308), (1e-320, 1.0)])
+def test_what_float64_does_not_hold(tmp_path: Path, factor: float, scale: float) -> None:
+    """Infinite or no numbers would be in the graph."""
+    save_file({"u": np.full((2, 5), factor), "d": np.full((5, 3), max(factor, 1.0))}, tmp_path / "l.safetensors")
+    source = LowRank(tmp_path / "l.safetensors", "u", "d", scale)
+    with pytest.raises(SourceError, match=r"'u' and 'd' of \S+ come to numbers that float64 does not hold"):
+        low_rank.Delta(source, TensorFile(tmp_path / "l.safetensors"))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_bfloat16_is_rounded_once(tmp_path: Path, sign: float) -> None:
+    """By way of float32, halfway and a little more would be halfway, and go to the even neighbour below."""
+    base, added = np.float32(sign), sign * (2.0**-8 + 2.0**-40)
+    save_file({"w.weight": np.full((1, 1), base)}, tmp_path / "m.safetensors")
+    save_file({"u": np.full((1, 1), added), "d": np.ones((1, 1))}, tmp_path / "l.safetensors")
+    sources = {"w.weight": Tensor(tmp_path / "m.safetensors", "w.weight")}
+    lora = {"w.weight": [LowRank(tmp_path / "l.safetensors", "u", "d", 1.0)]}
+    weights = StoredWeights(model_of("w.weight", (1, 1), BFLOAT16), {}, sources, lora)
+    assert read(weights, BFLOAT16) == sign * (1 + 2.0**-7)
+
+
+def test_bfloat16_of_every_kind() -> None:
+    """As the nearest of all bfloat16 numbers, the even one of two, and infinite from half a step above the largest."""
+    random = np.random.default_rng(5)
+    patterns = random.integers(0, 2**16, 2000).astype(np.uint32) << 16
+    steps = patterns[patterns & 0x7F800000 != 0x7F800000].view(np.float32).astype(np.float64)
+    above = np.nextafter(steps.astype(np.float32), np.float32(np.inf)).astype(np.float64)
+    values = np.concatenate([steps, above, steps + (above - steps) * 2.0**15, [0.0, -0.0, 1e39, -1e39, 3.4e38, np.inf]])
+    values = np.concatenate([values, values * (1 + 2.0**-40), values * (1 - 2.0**-40)])
+    got = np.frombuffer(stored._rounded(values, BFLOAT16, "w", [""]), ml_dtypes.bfloat16).astype(np.float64)
+    for value, one in zip(values, got, strict=True):
+        assert one == nearest_bfloat16(Fraction(value)) if np.isfinite(value) else one == value
+
+
+def nearest_bfloat16(value: Fraction) -> float:
+    """In whole numbers, which nothing rounds."""
+    if not value:
+        return 0.0
+    exponent = max(math.frexp(float(abs(value)))[1] - 8, -133)
+    whole = round(value / Fraction(2) ** exponent)  # to even
+    found = whole * Fraction(2) ** exponent
+    return math.copysign(math.inf, value) if abs(found) >= 2**128 else float(found)

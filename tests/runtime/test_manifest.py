@@ -61,6 +61,7 @@ def changed(out: Path, **values: Any) -> None:
     [
         (lambda out: (out / "manifest.json").unlink(), "it has no manifest.json"),
         (lambda out: (out / "manifest.json").write_text("{"), "is of the schema None"),
+        (lambda out: (out / "manifest.json").write_text("[" * 100_000), "is of the schema None"),
         (lambda out: changed(out, schema="attnfuse.manifest/1"), "is of the schema 'attnfuse.manifest/1'"),
         (lambda out: changed(out, components=[{}]), "was changed by somebody"),
         (lambda out: changed(out, outputs=None), "was changed by somebody"),

@@ -203,9 +203,10 @@ def test_a_pipeline_without_a_loop(source: Path) -> None:
 def test_a_graph_or_a_file_that_is_missing(source: Path) -> None:
     with pytest.raises(AttnfuseRuntimeError, match="lacks vae_decoder; compile"):
         sd(source, "vae_decoder")
-    (source / "vae/config.json").write_text("[]")
-    with pytest.raises(AttnfuseRuntimeError, match="is no JSON object"):
-        sd(source)
+    for content in ("[]", "[" * 100_000):
+        (source / "vae/config.json").write_text(content)
+        with pytest.raises(AttnfuseRuntimeError, match="is no JSON object"):
+            sd(source)
     (source / "vae/config.json").unlink()
     with pytest.raises(AttnfuseRuntimeError, match="cannot be read: No such file"):
         sd(source)

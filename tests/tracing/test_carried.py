@@ -140,6 +140,10 @@ def test_links_of_a_hub_cache_are_followed(tmp_path: Path) -> None:
         assert found.files["tokenizer/merges.txt"] == b"merges"
         assert (found.facts.source, found.facts.revision) == ("org/na--me", "1f" * 20)
         assert found.warnings == ()
+    inner = pipeline(snapshot / "inner", tokenizer=["transformers", "CLIPTokenizer"])
+    (inner / "tokenizer").mkdir()
+    (inner / "tokenizer" / "merges.txt").symlink_to("../../../../blobs/abc")
+    assert carried(inner, make=made).files["tokenizer/merges.txt"] == b"merges"
 
 
 OUT_OF_THE_FOLDER = "it is a link that leads out of the folder; put the file itself there"
@@ -172,11 +176,34 @@ def test_nothing_outside_is_followed(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["..", "../in", "a/b", ".hidden", "-o", "", "a b"])
+@pytest.mark.parametrize("name", [".hidden", "-o", "a b"])
 def test_a_part_of_an_odd_name_is_left_alone(tmp_path: Path, name: str) -> None:
     folder = pipeline(tmp_path / "in", **{name: ["a", "B"]})
     write_json(tmp_path / "config.json", {})
     assert list(carried(folder).files) == ["model_index.json"]
+
+
+def test_no_tokenizer_is_made_without_all_of_its_files(tmp_path: Path) -> None:
+    """What a file that is left out says of tokens is not known."""
+    folder = pipeline(tmp_path / "in", tokenizer=["a", "Tokenizer"])
+    write_tokenizer_files(folder / "tokenizer")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer" / "tokenizer.json").symlink_to(tmp_path / "tokenizer.json")
+    found = carried(folder, make=made)
+    assert list(found.files) == ["model_index.json", "tokenizer/tokenizer.model"]
+    left_out, not_made = found.warnings
+    assert left_out == f"tokenizer/tokenizer.json of the source is not in the output: {OUT_OF_THE_FOLDER}"
+    assert not_made.endswith("reads texts with: tokenizer/tokenizer.json was left out; put one there")
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999", "-Infinity", "1" * 400, "4.5"])
+def test_numbers_of_the_vae_that_are_none(tmp_path: Path, value: str) -> None:
+    folder = pipeline(tmp_path, vae=["diffusers", "AutoencoderKL"])
+    (folder / "vae").mkdir()
+    (folder / "vae" / "config.json").write_text(f'{{"scaling_factor": {value}, "latent_channels": {value}}}')
+    found = carried(folder).facts.vae
+    assert found is not None
+    assert (found.scaling_factor, found.latent_channels) == (4.5 if value == "4.5" else None, None)
 
 
 def test_large_files_are_no_configurations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,25 @@ DAMAGE: dict[str, tuple[str, str | None, str]] = {
     "no object": ("vocab.json", "[]", "its vocab.json is no JSON object"),
     "half a line": ("merges.txt", "#version\na b\nc\n", "a line that is not two words"),
     "a merge of strangers": ("merges.txt", "#version\n\u4e00 \u4e01\n", "out of vocabulary"),
-    "no such end": ("special_tokens_map.json", '{"eos_token": "<end>"}', "'<end>'"),
+    "no such end": ("special_tokens_map.json", '{"eos_token": "<end>"}', "its vocab.json lacks the token '<end>'"),
+    "no such beginning": ("special_tokens_map.json", '{"bos_token": "<on>"}', "its vocab.json lacks the token '<on>'"),
+    "a list of tokens": (
+        "tokenizer_config.json",
+        '{"added_tokens_decoder": [1]}',
+        "its tokenizer_config.json is damaged",
+    ),
+    "tokens of no number": (
+        "tokenizer_config.json",
+        '{"added_tokens_decoder": {"x": {"content": "a"}}}',
+        "its tokenizer_config.json is damaged",
+    ),
+    "a token that is nothing": ("tokenizer_config.json", '{"added_tokens_decoder": {"5": null}}', "is damaged"),
+    "a number for a token": (
+        "tokenizer_config.json",
+        '{"added_tokens_decoder": {"5": {"content": 7}}}',
+        "added tokens without a text or a number",
+    ),
+    "a word for a number": ("added_tokens.json", '{"a": "b", "c": [1]}', "added tokens without a text or a number"),
 }
 
 
