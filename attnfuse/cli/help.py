@@ -14,7 +14,9 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         *("output", "form", "report_file", "html_file", "as_json", "reporters", "dry_run", "check", "require"),
         *("parse", "short", "command", "weights", "keep_best"),
     ),
+    "Picture": (*("prompts", "negative", "steps", "guidance_scale", "size", "backend", "device_texts", "record"),),
     "What is compiled": (
+        *("variant", "revision", "subfolder", "offline"),
         *(
             "components",
             "exclude",

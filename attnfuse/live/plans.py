@@ -152,7 +152,18 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
     floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
     dtype = min(floats, default="float32")
     plan = ComponentPlan(
-        MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs, patches=(), package="", fixed=()
+        MODEL,
+        MODEL,
+        type(source).__name__,
+        "diffusers",
+        Path(),
+        None,
+        dtype,
+        specs,
+        patches=(),
+        package="",
+        variant="",
+        fixed=(),
     )
     return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})
 

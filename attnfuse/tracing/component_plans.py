@@ -18,7 +18,16 @@ from attnfuse.tracing.inputs import GivenCall, flattened
 from attnfuse.tracing.schedulers import assumption, timestep_dtype
 from attnfuse.tracing.specs import specs_of
 from attnfuse.tracing.specs.context import SpecContext
-from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, GIVEN_MODELS, MASKED_ATTENTION, STACKED_ROTARY
+from attnfuse.tracing.specs.patch_names import (
+    DEVICE_CALLS,
+    GIVEN_MODELS,
+    JOINT_SEQUENCE,
+    MASKED_ATTENTION,
+    MASKED_TEXT,
+    PLAIN_RESULTS,
+    STACKED_ROTARY,
+    TEXT_DECODER,
+)
 from attnfuse.tracing.specs.record import FLOAT, Input, Spec, measure, unsupported
 
 
@@ -48,6 +57,7 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         inputs=inputs,
         patches=spec.patches,
         package="",
+        variant="",
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
@@ -62,9 +72,13 @@ _GIVEN_PATCHES: Mapping[Library, tuple[str, ...]] = {
 }
 
 
+# They take the place of a whole model, for the call of one pipeline: other arguments, or results in another form.
+_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, TEXT_DECODER})
+
+
 def _given_patches(class_name: str, library: Library) -> tuple[str, ...]:
-    """What a class may need, and what it is known to, where the table has it."""
-    known = (patch for spec in specs_of(class_name) for patch in spec.patches)
+    """What a class may need, and what it is known to, where the table has it, whatever it is called with."""
+    known = (patch for spec in specs_of(class_name) for patch in spec.patches if patch not in _OF_ONE_CALL)
     return tuple(dict.fromkeys((*_GIVEN_PATCHES[library], *known)))
 
 
@@ -117,6 +131,7 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         library=library,
         folder=pipeline.folders[model],
         package="" if pipeline.libraries[model] == library else package_of(pipeline.libraries[model]),
+        variant="",
         call=Call(
             call.method,
             arguments(entries, flattened(call.fixed, [entry.to or entry.name for entry in entries]), call.tuples),

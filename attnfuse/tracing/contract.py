@@ -134,9 +134,10 @@ class ComponentPlan:
 
     `name` is the component's ("unet", "vae_decoder"); `model` the attribute of the pipeline that owns it ("unet",
     "vae", …); `folder` the folder with the model's config.json and weights; `call` what is traced (None for the
-    positional call of a live cell); `package` where below mindone its class lies, if not in its library; `dtype` what
-    the model's float parameters are held in (but for those that mindone keeps in float32, see `build.py`); `inputs` the
-    graph's inputs in order; `patches` those in force during the
+    positional call of a live cell); `variant` that of the files of its weights ("fp16"), if any; `package` where below
+    mindone its class lies, if not in its library; `dtype` what the model's float parameters are held in (but for those
+    that mindone keeps in float32, see `build.py`); `inputs` the graph's inputs in order; `patches` those in force
+    during the
     trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.dtype`). `fixed` tells
     what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
     the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
@@ -156,7 +157,7 @@ class ComponentPlan:
     package: str = field(kw_only=True)
     twins: Unsaved[tuple[ComponentPlan, ...]] = ()
     fixed: tuple[FixedValue, ...] = field(kw_only=True, compare=False)
-    variant: str = field(default="", kw_only=True)
+    variant: str = field(kw_only=True)
     way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)

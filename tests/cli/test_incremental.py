@@ -368,7 +368,7 @@ def test_check_of_an_output_that_some_were_left_out_of(command: Command, source:
     write_json(source / "model_index.json", index)
     answer = command(*compile_, "--check")
     assert answer.code == 1
-    assert "report.json differs" in answer.error
+    assert "model_index.json differs" in answer.error
 
 
 @pytest.mark.parametrize("where", ["in", "in/unet", "out", "out/cache", "in/model_index.json"])

@@ -44,7 +44,7 @@ def test_a_mindir_file(tmp_path: Path, kind: str) -> None:
             source = write_split(folder / "in", builder=transformer(sites=4))
         results.append(compiled(folder, seed, source if seed == "1" else os.path.relpath(source, folder), toy=True))
     assert results[0] == results[1]
-    assert len(results[0]) == 7 + (kind == "external")
+    assert len(results[0]) == 9 + (kind == "external")
 
 
 @pytest.mark.mindspore

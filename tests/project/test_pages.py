@@ -67,7 +67,7 @@ def test_commands_and_programs_are_well_formed(page: Path) -> None:
         for line in block.commands:
             words = shlex.split(line, comments=True)
             if words[0] == "attnfuse":
-                _parse(words[1 : words.index(">") if ">" in words else None])
+                _parse(words[1 : next((at for at, word in enumerate(words) if word in (">", ">>")), None)])
 
 
 def test_an_option_that_is_not_there_is_found() -> None:

@@ -117,7 +117,18 @@ def main(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({"_class_name": "OddModel"}))
     mindspore.set_device("CPU")
     plan = ComponentPlan(
-        "unet", "unet", "OddModel", "diffusers", folder, None, "float16", (), patches=(), package="", fixed=()
+        "unet",
+        "unet",
+        "OddModel",
+        "diffusers",
+        folder,
+        None,
+        "float16",
+        (),
+        patches=(),
+        package="",
+        variant="",
+        fixed=(),
     )
     with no_init_parameters():
         skeleton = OddModel().to(mindspore.float16)

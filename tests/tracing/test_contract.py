@@ -21,6 +21,7 @@ PLAN = ComponentPlan(
     dtype="bfloat16",
     inputs=(TensorSpec("latents", (1, 4, 8, 8), "bfloat16"),),
     package="",
+    variant="",
     patches=("one",),
     fixed=(FixedValue("guidance", 7.5, "what it comes to"),),
 )

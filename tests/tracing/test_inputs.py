@@ -296,6 +296,16 @@ def test_a_class_that_is_known_has_the_patches_it_needs(tmp_path: Path) -> None:
     assert {"masked_attention", "stacked_rotary", "qwen_rotary"} <= set(plan.patches)
 
 
+def test_a_class_keeps_its_own_arguments(tmp_path: Path) -> None:
+    """The patch for the call of a pipeline takes two of them, and gives other results."""
+    folder = pipeline(tmp_path, model=["transformers", "LlamaModel"])
+    (folder / "model").mkdir(exist_ok=True)
+    write_json(folder / "model" / "config.json", {"architectures": ["LlamaModel"], "model_type": "llama"})
+    given = read_inputs(written(tmp_path, '[model.inputs.input_ids]\nshape = [1, 8]\ndtype = "int64"'))
+    (plan,) = plan_all(folder, "float16", ShapeOptions(), ["model"], given).plans
+    assert "text_decoder" not in plan.patches
+
+
 def test_a_class_beside_a_pipeline_of_mindone(tmp_path: Path) -> None:
     folder = pipeline(tmp_path, prior=["wuerstchen", "WuerstchenPrior"])
     (folder / "prior").mkdir()

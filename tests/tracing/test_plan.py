@@ -81,6 +81,7 @@ def test_stable_diffusion(tmp_path: Path) -> None:
             TensorSpec("encoder_hidden_states", (2, 77, 64), "float16"),
         ),
         package="",
+        variant="",
         patches=(),
         fixed=(),
     )

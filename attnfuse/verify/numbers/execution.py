@@ -194,13 +194,15 @@ class Session:
                 ended.set()
 
         # An event, as a join that a signal interrupts takes the thread for ended (Python 3.11).
-        threading.Thread(target=work, daemon=True).start()
+        worker = threading.Thread(target=work, daemon=True)
         try:
+            worker.start()  # here, as a signal may come when it has begun and this has not yet returned
             while not ended.wait(_LOOK_SECONDS):
                 pass
         except BaseException:
             options.terminate = True
-            atexit.register(ended.wait, _PATIENCE)  # a thread within a node cannot outlive the interpreter
+            if worker.is_alive():
+                atexit.register(ended.wait, _PATIENCE)  # a thread within a node cannot outlive the interpreter
             raise
         if errors:
             raise _failed(errors[0]) from None
