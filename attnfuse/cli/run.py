@@ -24,7 +24,7 @@ from attnfuse.cli.pictures import (
     told_steps,
 )
 from attnfuse.errors import UsageError
-from attnfuse.names import counted
+from attnfuse.names import counted, shortened
 from attnfuse.output import OutputStage, free_place
 from attnfuse.pictures import BackendName, require_runtime
 from attnfuse.printing import write_file
@@ -94,7 +94,8 @@ def run_command(
     if output.suffix.lower() not in FORMATS:
         raise UsageError(f"the picture {output} ends in none of {', '.join(FORMATS)}; name a file that does.")
     check_apart("picture", output, folder, None)
-    check_writable(output, "picture")
+    for file in numbered(output, len(prompts)):
+        check_writable(file, "picture")
     with contextlib.ExitStack() as stack:
         stage = None
         if record is not None:
@@ -117,7 +118,8 @@ def run_command(
         write_file(file, content)
     for prompt, cut in zip(prompts, ran.found.cut, strict=True):
         if cut:
-            say(f"warning: of {prompt!r} no text encoder saw {cut!r}: it is too long for the graph.")
+            seen = f"of {shortened(prompt, 60)!r} no text encoder saw {shortened(cut, 200)!r}"
+            say(f"warning: {seen}: it is too long for the graph.")
     if as_json:
         click.echo(json.dumps(ran_document(asked, ran, files), indent=1, ensure_ascii=False))
     took = ", ".join(f"{name} {value / 1000:.1f} s" for name, value in ran.found.milliseconds.items())
