@@ -5,6 +5,7 @@ Imports nothing of the project before it can tell of that; all else is `attnfuse
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -17,7 +18,8 @@ def main() -> NoReturn:
         cli.main()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; nothing was written.\n")
-        sys.exit(130)
+        sys.stderr.flush()
+        os._exit(130)  # the interpreter's own end takes a second where half of what is imported is there
 
 
 if __name__ == "__main__":

@@ -153,14 +153,25 @@ _CODES = (
     ),
     Code("safety.two_graphs", DecisionStage.SAFETY, "The region spans two functions."),
     # policy
-    Code("policy.flash_off", DecisionStage.POLICY, "A rule turns flash attention off for the site."),
+    Code(
+        "policy.flash_off",
+        DecisionStage.POLICY,
+        "A rule turns flash attention off for the site.",
+        "flash = true in a later rule, or without the one that `attnfuse policy show` names",
+    ),
     Code(
         "policy.no_cast",
         DecisionStage.POLICY,
         "The inputs are of another type than float16 and bfloat16, and force_cast_dtype is none.",
+        'force_cast_dtype = "float16" or "bfloat16" in a rule',
     ),
     # target
-    Code("target.no_operator", DecisionStage.TARGET, "The SoC has no such fused operator."),
+    Code(
+        "target.no_operator",
+        DecisionStage.TARGET,
+        "The SoC has no such fused operator.",
+        "another --soc, if that is your device: docs/which-soc.md says which have one",
+    ),
     Code(
         "target.version",
         DecisionStage.TARGET,

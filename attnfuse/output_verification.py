@@ -357,7 +357,7 @@ class _Job:
         self.progress.stage(self.component.name, "verify")
         entry = self.written.entry(self.component)
         work = self.work / self.component.name
-        fused = sum(record.status == "fused" for record in entry.sites) + entry.totals.already_fused
+        fused = sum(record.status == "fused" for record in entry.sites)
         found = verify_alone(self.component.name, self.folder / self.component.graph, work)
         findings = list(found.findings)
         if found.fused_nodes < (1 if fused else 0):

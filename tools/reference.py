@@ -45,8 +45,9 @@ def command_line() -> str:
         "",
         MADE,
         "",
-        "Tables and progress go to stderr; stdout holds what `--json` asks for and nothing else. What the exit codes",
-        "mean is on [the page about build pipelines](ci.md#exit-codes).",
+        "Listings (`components`, `explain`, `report`, …) go to stdout. Of what makes something (`compile`, `run`, …)",
+        "tables and progress go to stderr, and stdout holds what `--json` asks for and nothing else. What the exit",
+        "codes mean is on [the page about build pipelines](ci.md#exit-codes).",
         "",
     ]
     for name, command in _commands("attnfuse", cli):

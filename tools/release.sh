@@ -15,6 +15,7 @@ cd -- "$ROOT"
 grep -q '^## Unreleased$' CHANGELOG.md || fail "CHANGELOG.md has no section 'Unreleased' to release"
 
 sed -i "0,/^version = \".*\"/s//version = \"$version\"/" pyproject.toml runtime/pyproject.toml
+sed -i "s/attnfuse-runtime==[0-9.]*/attnfuse-runtime==$version/" pyproject.toml
 sed -i "s/^__version__ = \".*\"/__version__ = \"$version\"/" attnfuse/version.py runtime/attnfuse_runtime/__init__.py
 sed -i "s/^## Unreleased\$/## Unreleased\n\n## $version - $(date -u +%F)/" CHANGELOG.md
 git commit --quiet --all --message "Version $version"

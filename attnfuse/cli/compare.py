@@ -51,7 +51,7 @@ _STEPS = 4
     "compare",
     cls=HelpfulCommand,
     examples=("attnfuse compare out --against ./stable-diffusion-v1-5 -o comparison",),
-    codes=(1, 3, 70, 130),
+    codes=(3, 4, 70, 130),
 )
 @click.argument("folder", metavar="OUT", type=PATH)
 @click.option(
@@ -143,6 +143,12 @@ def compare_command(
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     _say(found)
+    cast = [entry.name for entry in written.report.components if entry.totals.casts]
+    if cast and not found.passed:
+        say(
+            f"note: the policy casts attention of {', '.join(cast)} to a type that the source does not have: what that "
+            "costs is held by --no-reference with --max-error or --min-psnr (docs/run.md)"
+        )
     if output is not None:
         say(f"wrote {output}.")
     return 0 if found.passed else exit_codes.VERIFICATION

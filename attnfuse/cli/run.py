@@ -24,7 +24,7 @@ from attnfuse.cli.pictures import (
     told_steps,
 )
 from attnfuse.errors import UsageError
-from attnfuse.names import counted, shortened
+from attnfuse.names import counted
 from attnfuse.output import OutputStage, free_place
 from attnfuse.pictures import BackendName, require_runtime
 from attnfuse.printing import write_file
@@ -118,8 +118,10 @@ def run_command(
         write_file(file, content)
     for prompt, cut in zip(prompts, ran.found.cut, strict=True):
         if cut:
-            seen = f"of {shortened(prompt, 60)!r} no text encoder saw {shortened(cut, 200)!r}"
-            say(f"warning: {seen}: it is too long for the graph.")
+            say(
+                f"warning: of {_short(prompt)} no text encoder saw {_short(cut)}: it is too long for the graph; "
+                "shorten it, or compile for longer texts (docs/runtime.md, Long prompts)."
+            )
     if as_json:
         click.echo(json.dumps(ran_document(asked, ran, files), indent=1, ensure_ascii=False))
     took = ", ".join(f"{name} {value / 1000:.1f} s" for name, value in ran.found.milliseconds.items())
@@ -127,3 +129,8 @@ def run_command(
     if record is not None:
         say(f"wrote {record} ({counted(sum(map(len, ran.calls.values())), 'set')} of inputs).")
     return 0
+
+
+def _short(text: str) -> str:
+    """Of a prompt as much as a warning needs to name it."""
+    return repr(text if len(text) <= 60 else f"{text[:40]}…{text[-18:]}")

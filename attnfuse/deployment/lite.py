@@ -91,11 +91,12 @@ made=${{1:-$here-converted}}
 # Without the folder what is left are the components asked for.
 [[ $# -eq 0 ]] || shift
 # Not in here: attnfuse replaces this folder only as long as all that lies in it is its own.
-mkdir -p -- "$made"
-made=$(cd -- "$made" && pwd -P)
+# Asked before it is made, so that nothing is left behind.
+made=$(readlink -m -- "$made")
 case "$made/" in
-  "$here"/*) stop "$made lies in $here; name another folder." ;;
+  "$here"/*) stop "$made lies in $here; name another folder, such as ../converted." ;;
 esac
+mkdir -p -- "$made"
 
 """
 

@@ -34,7 +34,8 @@ def _runtime(manifest: Manifest) -> str:
 
 
 def _made(manifest: Manifest, report: Report) -> str:
-    fused, sites = report.totals.fused + report.totals.already_fused, report.totals.sites + report.totals.already_fused
+    # Nodes that the source had fused already are among both.
+    fused, sites = report.totals.fused, report.totals.sites
     origin = ONLY_GRAPHS if manifest.pipeline is None else manifest.pipeline.origin
     text = (
         f"Compiled by attnfuse {manifest.versions['attnfuse']} of {origin}; attention is fused "
@@ -123,10 +124,10 @@ def _run(manifest: Manifest) -> str:
 _LOOP = """\
     from attnfuse_runtime.text_to_image import TextToImage
     loop = TextToImage.from_folder(".", backend="lite", devices=0)
-    loop("a photo of an astronaut", steps=20, seed=42).images[0].save("picture.png")
+    loop("a photo of an astronaut", steps=20, seed=42).images[0].save("../picture.png")
 
-where attnfuse-runtime has a loop for {kind}; else it says so. `attnfuse run . --prompt TEXT -o picture.png` does the
-same without a device.
+where attnfuse-runtime has a loop for {kind}; else it says so. `attnfuse run . --prompt TEXT -o ../picture.png` does the
+same without a device. Keep pictures out of this folder: a compile replaces it only as long as all in it is its own.
 """
 
 

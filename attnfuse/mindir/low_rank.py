@@ -6,7 +6,8 @@
 processor orders a product of matrices changes its last bits, so each factor is cut into two fixed-point halves of 23
 bits, a row of `up` and a column of `down` at a time: products of halves are sums of whole numbers below 2^53, which
 float64 holds whatever the order. What is left out, the product of both lower halves, is below 2^-44 of the largest
-product of its row and column. The sum is added to the weight in float64, and rounded once, to the graph's type.
+product of its row and column. The sums are added to the weight in float64, in one order, and the result is rounded
+once, to the graph's type.
 """
 
 from __future__ import annotations
@@ -59,34 +60,27 @@ class Delta:
         if source.rows:
             part = len(up) // source.of
             up = np.concatenate([up[first * part : last * part] for first, last in source.rows])
-        self._scale = source.scale
-        self._up = up.reshape(len(up), -1)
-        self._down = down.reshape(len(down), -1)
-        self._halves = [_halves(self._down[at : at + _RANKS], 0) for at in range(0, len(self._down), _RANKS)]
-
-    def rows(self, first: int, last: int) -> Floats:
-        """What is added to the rows from `first` to `last`, which is left out: (rows, elements of a row).
-
-        Raises SourceError where that is not finite.
-        """
-        total = np.zeros((last - first, self._down.shape[1]))
-        with np.errstate(over="ignore", invalid="ignore"):
-            self._add(total, first, last)
-        if not np.isfinite(total).all():
+        up = up.reshape(len(up), -1)
+        with np.errstate(over="ignore"):
+            down = down.reshape(len(down), -1) * source.scale
+            largest = np.abs(up).max(initial=0.0) * np.abs(down).max(initial=0.0) * len(down)
+        starts = range(0, len(down), _RANKS)
+        self._ups = [_halves(up[:, at : at + _RANKS], 1) for at in starts]
+        self._downs = [_halves(down[at : at + _RANKS], 0) for at in starts]
+        halves = (half for pair in (*self._ups, *self._downs) for half in pair)
+        if not (np.isfinite(largest) and all(np.isfinite(half).all() for half in halves)):
             raise SourceError(
-                f"{self.source.up!r} and {self.source.down!r} of {self.source.file} come to more than float64 holds:"
-                " factors, alpha or scale are too large."
+                f"{source.up!r} and {source.down!r} of {source.file} come to numbers that float64 does not hold:"
+                " factors, alpha or scale are too large or too small."
             )
-        return total
 
-    def _add(self, total: Floats, first: int, last: int) -> None:
-        for number, (high, low) in enumerate(self._halves):
-            at = number * _RANKS
-            own_high, own_low = _halves(self._up[first:last, at : at + _RANKS], 1)
-            total += own_high @ high
-            total += own_high @ low
-            total += own_low @ high
-        total *= self._scale
+    def add_to(self, values: Floats, first: int) -> None:
+        """Add it to some rows of the weight, from `first` on: (rows, elements of a row)."""
+        last = first + len(values)
+        for (own_high, own_low), (high, low) in zip(self._ups, self._downs, strict=True):
+            values += own_high[first:last] @ high
+            # Both are multiples of the same power of two, and their sum is below 2^53 of them.
+            values += np.concatenate([own_high[first:last], own_low[first:last]], 1) @ np.concatenate([low, high])
 
 
 def shape_of(source: LowRank, file: TensorFile) -> tuple[int, ...]:
@@ -128,5 +122,5 @@ def merged(base: npt.NDArray[Any], deltas: Sequence[Delta], first: int) -> Float
     """Rows of a weight, from `first` on, with what is added to them; in float64."""
     total = base.astype(np.float64)
     for delta in deltas:
-        total += delta.rows(first, first + len(base))
+        delta.add_to(total, first)
     return total

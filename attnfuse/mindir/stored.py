@@ -128,7 +128,8 @@ def _rounded(values: npt.NDArray[np.float64], dtype: DType, key: str, overflow: 
     """The values in that type; `key` is added to `overflow` where finite ones become infinite."""
     with np.errstate(over="ignore"):
         converted = (_to_odd(values) if dtype == dtypes.BFLOAT16 else values).astype(dtype.numpy)
-    if not overflow and np.isfinite(values[np.isinf(converted)]).any():
+    within = values.size == 0 or (-dtype.largest <= values.min() and values.max() <= dtype.largest)
+    if not overflow and not within and np.isfinite(values[np.isinf(converted)]).any():
         overflow.append(key)
     return converted.tobytes()
 

@@ -140,7 +140,8 @@ class TensorFile:
             values = np.frombuffer(chunk, stored.numpy)
             with np.errstate(over="ignore"):
                 converted = values.astype(dtype.numpy)
-            if not overflow and not within(values) and np.isfinite(values[np.isinf(converted)]).any():
+            may_overflow = stored.is_float and stored.largest > limit
+            if not overflow and may_overflow and not within(values) and np.isfinite(values[np.isinf(converted)]).any():
                 overflow.append(key)
             yield converted.tobytes()
 

@@ -43,8 +43,10 @@ def _lines(record: SiteRecord) -> Iterator[str]:
         yield f"stopped   at stage {_stage(failure.code)}, at {short_name(failure.at)}"
         yield f"expected  {failure.expected}"
         yield f"found     {failure.found}"
-        if code is not None and code.hint:
-            yield f"to match  {code.hint}"
+    if code is not None and code.hint:
+        if record.failure is None:
+            yield ""
+        yield f"to match  {code.hint}"
 
 
 def _not_taken(other: NotTaken) -> str:

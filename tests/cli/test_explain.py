@@ -65,6 +65,12 @@ def test_a_kept_site_names_the_rule(model: Path, capfd: pytest.CaptureFixture[st
     said = capfd.readouterr().out
     assert "status    kept: policy.flash_off" in said
     assert "rule      --no-flash unet.blocks.0.attn1" in said
+    assert said.splitlines()[-2:] == [
+        "",
+        "to match  flash = true in a later rule, or without the one that `attnfuse policy show` names",
+    ]
+    assert cli.run(["explain", str(model), "attn1", "--soc", "910A", "--progress", "never"]) == 0
+    assert "\nto match  another --soc, if that is your device: docs/which-soc.md" in capfd.readouterr().out
 
 
 def test_an_unknown_site_is_a_usage_error(model: Path, capfd: pytest.CaptureFixture[str]) -> None:

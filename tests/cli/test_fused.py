@@ -92,3 +92,17 @@ def test_flash_disabled_keeps_the_formula_there(tmp_path: Path) -> None:
         "blocks.0.attn2": "--no-flash unet.*.attn2",
         "blocks.1.attn2": "--no-flash unet.*.attn2",
     }
+
+
+@pytest.mark.mindspore
+def test_a_formula_that_was_restored_is_no_fused_node_that_is_missing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, fused, _ = compiled(tmp_path)
+    restored = tmp_path / "restored"
+    assert cli.run(["compile", str(fused), "-o", str(restored), "--soc", "910A", "--progress", "never"]) == 0
+    assert "is fused at 0 of 4 sites" in (restored / "README.md").read_text(encoding="utf-8")
+    capfd.readouterr()
+    # Nothing of it was compared with its source.
+    assert cli.run(["verify", str(restored), "--level", "static", "--progress", "never"]) == 5
+    assert "DIFFERS" not in capfd.readouterr().err

@@ -130,6 +130,7 @@ def test_not_into_the_folder_of_the_graphs(host: Host) -> None:
         ran = host.run(folder)
         assert (ran.returncode, host.asked) == (1, [])
         assert "name another folder" in ran.stderr
+    assert [path.name for path in host.out.iterdir()] == ["convert.sh"], "a folder was left behind"
 
 
 @pytest.mark.parametrize(("name", "said"), [("fails", "failed at fails"), ("silent", "wrote no graph of silent into")])

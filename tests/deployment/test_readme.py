@@ -45,13 +45,18 @@ UNET = ManifestComponent(
 FILES = {"unet|graph.mindir": FileDigest("", 1024), "unet_variables/data_0": FileDigest("", 3 * 2**20)}
 
 
-def text(pipeline: ManifestPipeline | None = PIPELINE, failed: tuple[FailedEntry, ...] = (), **changes: Any) -> str:
+def text(
+    pipeline: ManifestPipeline | None = PIPELINE,
+    failed: tuple[FailedEntry, ...] = (),
+    already_fused: int = 0,
+    **changes: Any,
+) -> str:
     known: dict[str, Any] = {
         "versions": {"attnfuse": "0.1.0", "mindspore": "2.7.1"}, "runtime": "lite", "soc": "ascend910b", "policy": (),
         "components": (UNET,), "inputs": {}, "outputs": FILES,
     }  # fmt: skip
     manifest = Manifest(pipeline=pipeline, **{**known, **changes})
-    totals = totals_of([], len(failed)).model_copy(update={"sites": 32, "fused": 30})
+    totals = totals_of([], len(failed)).model_copy(update={"sites": 32, "fused": 30, "already_fused": already_fused})
     report = Report(
         runtime=manifest.runtime, soc=manifest.soc, components=(), failed=failed, totals=totals, warnings=()
     )
@@ -79,6 +84,17 @@ def test_of_a_pipeline() -> None:
     ):
         assert wanted in said
     assert said == text()
+
+
+def test_what_it_writes_lies_beside_it() -> None:
+    said = text()
+    assert said.count("../picture.png") == 2
+    assert '"picture.png"' not in said
+    assert " picture.png" not in said
+
+
+def test_what_was_fused_already_counts_once() -> None:
+    assert "attention is fused at 30 of 32 sites" in text(already_fused=30)
 
 
 def test_of_what_is_known_less() -> None:

@@ -190,7 +190,7 @@ def test_elements_of_a_tuple_are_inputs(told: Any, session: Path) -> None:
         ("empty tuple", "UsageError", "input 0 is an empty tuple; give the tensors it holds"),
         ("wrong inputs", "TraceError", "component model cannot be traced"),
         ("unknown component", "UsageError", "did you mean 'unet'"),
-        ("absent component", "UsageError", "did you mean 'vae_encoder'? Known: unet, vae_decoder, vae_encoder."),
+        ("absent component", "UsageError", "did you mean 'vae_encoder'? Known: unet, vae_decoder, vae_encoder, vae."),
         (
             "no such type",
             "UsageError",
