@@ -32,3 +32,8 @@ def suggestion(given: str, known: Iterable[str]) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 node`, `2 nodes`: for nouns that take an s."""
     return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, or as much of its beginning as fits into so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"

@@ -29,6 +29,7 @@ from attnfuse.cli.run import run_command
 from attnfuse.cli.text import text_command
 from attnfuse.cli.verify import verify_command
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError, UsageError
+from attnfuse.names import shortened
 from attnfuse.processes import Terminated, stop_once
 from attnfuse.version import __version__
 
@@ -74,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         raise
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            message = f"the name {_shortened(str(error.filename))} is longer than that of a file can be."
+            message = f"the name {shortened(str(error.filename), 120)} is longer than that of a file can be."
             say(f"error: {message}")
             return _told(arguments, "UsageError", message, UsageError.exit_code)
         if error.errno != errno.ENOSPC:
@@ -94,10 +95,6 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _defect(arguments, error)
     return code if isinstance(code, int) else 0
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= 120 else f"{name[:60]}…{name[-60:]}"
 
 
 def _defect(arguments: Sequence[str], error: Exception) -> int:

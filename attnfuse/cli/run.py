@@ -94,7 +94,8 @@ def run_command(
     if output.suffix.lower() not in FORMATS:
         raise UsageError(f"the picture {output} ends in none of {', '.join(FORMATS)}; name a file that does.")
     check_apart("picture", output, folder, None)
-    check_writable(output, "picture")
+    for file in numbered(output, len(prompts)):
+        check_writable(file, "picture")
     with contextlib.ExitStack() as stack:
         stage = None
         if record is not None:

@@ -53,14 +53,16 @@ _DIMS = "Numbers stand for each -1 in the order of input_shape."
 
 def configuration(graph: str, soc: str, gears: Gears | None) -> str:
     """The text of a component's configuration, ASCII unless names are not."""
-    text = _CONFIG.format(graph=graph, soc=soc)
+    # Names are one line: what follows a line break would be read as a section or a key.
+    text = _CONFIG.format(graph=" ".join(graph.split()), soc=soc)
     if gears is None:
         return text
+    lines = "\n".join(" ".join(line.split()) for line in gears.lines)
     if not gears.rows and not gears.dims:
-        return text + _UNKNOWN.format(lines="\n".join(gears.lines))
+        return text + _UNKNOWN.format(lines=lines)
     what = _ROWS if gears.rows else _DIMS
     images = ", ".join(map(str, IMAGES[:-1])) + f" and {IMAGES[-1]}"
-    return text + _BATCHES.format(images=images, what=what, lines="\n".join(gears.lines))
+    return text + _BATCHES.format(images=images, what=what, lines=lines)
 
 
 _HEAD = """\

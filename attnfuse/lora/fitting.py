@@ -32,6 +32,7 @@ def fit(
     added: dict[str, list[LowRank]] = {}
     for lora in loras:
         missing: list[Layer] = []
+        owners: dict[str, Layer] = {}
         for layer in lora.layers:
             if layer.part != part:
                 continue
@@ -39,6 +40,11 @@ def fit(
             if not found:
                 missing.append(layer)
             for parameter, one in found:
+                if (other := owners.setdefault(parameter, layer)) is not layer:
+                    raise SourceError(
+                        f"{lora.file} has {some([other.key, layer.key])}, two layers for the same weight of {part}: two"
+                        " LoRAs in one file, or one under two namings; take one of them out."
+                    )
                 added.setdefault(parameter, []).append(one)
         if missing:
             raise SourceError(

@@ -1,6 +1,6 @@
 """Reads the JSON of a pipeline folder: what model_index.json names, each part's config.json, numbers out of them.
 
-Imports `attnfuse.documents`, `attnfuse.errors` and the standard library; no MindSpore.
+Imports `attnfuse.documents`, `attnfuse.errors`, `attnfuse.names` and the standard library; no MindSpore.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from attnfuse import documents
 from attnfuse.errors import SourceError
+from attnfuse.names import shortened
 
 Config = Mapping[str, Any]
 
@@ -92,7 +93,9 @@ def read_pipeline(folder: Path) -> PipelineFolder:
         }
         for name in parts:
             if not _can_be_called(name):
-                raise SourceError(f"{index} has a part {_shortened(name)}, and no folder beside it can be called that.")
+                raise SourceError(
+                    f"{index} has a part {shortened(repr(name), 60)}, and no folder beside it can be called that."
+                )
         named = entries.get("_class_name") or "without a name"
         own = isinstance(named, list) and len(named) == 2 and all(isinstance(part, str) for part in named)
         return PipelineFolder(
@@ -108,7 +111,9 @@ def read_pipeline(folder: Path) -> PipelineFolder:
         config = read_json(folder / "config.json")
         architectures = config.get("architectures") or [None]
         if not isinstance(architectures, list):
-            raise SourceError(f"{folder / 'config.json'}: architectures is {_shortened(architectures)}, and no list.")
+            raise SourceError(
+                f"{folder / 'config.json'}: architectures is {shortened(repr(architectures), 60)}, and no list."
+            )
         library = "diffusers" if "_class_name" in config else "transformers"
         class_name = str(config.get("_class_name", architectures[0]))
         return PipelineFolder(folder, "", {SINGLE: class_name}, {SINGLE: library}, {}, {SINGLE: folder})
@@ -122,11 +127,6 @@ def _can_be_called(name: str) -> bool:
     is_text = name == name.encode(errors="ignore").decode()  # a JSON string may have half of a surrogate pair
     is_one = name not in ("", "..") and Path(name).name == name
     return is_text and is_one and "\0" not in name and len(name.encode()) <= 255
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def read_json(path: Path) -> dict[str, Any]:

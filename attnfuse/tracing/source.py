@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attnfuse.errors import SourceError, UsageError
-from attnfuse.names import suggestion
+from attnfuse.names import shortened, suggestion
 from attnfuse.tracing.contract import NOTHING_NAMED, Fetch
 from attnfuse.tracing.demo import DEMO_VERSION, write_demo
 
@@ -155,7 +155,7 @@ def _download(repository: str, patterns: list[str], fetch: Fetch) -> Path:
         token = os.environ.get("HF_TOKEN", "")
         reason = reason.replace(token, "…") if token else reason
         raise SourceError(
-            f"{repository} is not a local folder, and could not be fetched from the hub: {_shorten(reason)}"
+            f"{repository} is not a local folder, and could not be fetched from the hub: {shortened(reason, 200)}"
         ) from None
 
 
@@ -173,7 +173,3 @@ def _of_variant(files: Sequence[str], variant: str) -> list[str]:
     plain = re.compile(r"(.*model)(-\d+-of-\d+)?\.safetensors")
     kept = [name for name in wanted if not ((found := plain.fullmatch(name)) and found[1] in stems)]
     return [*kept, *chosen]
-
-
-def _shorten(text: str, limit: int = 200) -> str:
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -149,11 +149,15 @@ class ComponentVerification:
         """What of its figures no verification that passed can have; nothing where there is no such thing."""
         if self.findings:
             return f"it has a finding: {self.findings[0]}"
+        if self.level != "static" and not self.outputs and not self.not_verified:
+            return f"it is of level {self.level}, and has no figures of any output"
         named = [(f"output {figures.output}", figures) for figures in self.outputs]
         named += [(f"site {site.module}", site.figures) for site in self.sites]
         for name, figures in named:
             if not figures.passed:
                 return f"the figures of {name} are not within their tolerance"
+            if min(figures.fused, figures.fused_in_float64) < 0:
+                return f"an error of {name} is below zero"
             if not math.isfinite(figures.tolerance):
                 return f"{name} has no tolerance"
         unknown = [site.module for site in self.sites if any(math.isnan(error) for error in site.drawn.values())]

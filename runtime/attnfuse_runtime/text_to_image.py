@@ -238,6 +238,10 @@ def _own(pipeline: Pipeline) -> Path:
 
 
 def _prompts(texts: Sequence[str], *, weighted: bool) -> list[Prompt]:
+    for text in texts:
+        # What a terminal of another encoding hands over: Python keeps its bytes as halves of surrogate pairs.
+        if text != text.encode(errors="ignore").decode():
+            raise InputError(f"the prompt {text!r} holds bytes that are no text in UTF-8; give it in that encoding.")
     return [prompts.weighted(text) if weighted else Prompt(text) for text in texts]
 
 

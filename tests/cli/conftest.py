@@ -14,7 +14,7 @@ from attnfuse import cli, compiler, output_verification, pass_manager, staged_ve
 from attnfuse.output import digest
 from attnfuse.tracing.demo import write_json
 from attnfuse.verify import ComponentVerification, certificate
-from attnfuse.verify.result import ComparedFile
+from attnfuse.verify.result import ComparedFile, OutputFigures
 from tests.support.checkpoints import SD21_UNET, SMALL_VAE
 from tests.support.painter import painted, painted_once
 from tests.support.toy_pass import ToyPass
@@ -100,6 +100,20 @@ def compiled(command: Command, source: Path, tmp_path: Path) -> Run:
     return run
 
 
+_FIGURES = OutputFigures(
+    output="sample",
+    shape=(1,),
+    fused_in_float64=0.0,
+    tolerance_in_float64=0.0,
+    fused=0.0,
+    max_abs=0.0,
+    original=0.0,
+    baseline=0.0,
+    tolerance=0.0,
+    not_finite=0,
+)
+
+
 @pytest.fixture
 def verifying(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verification that runs nothing and finds nothing, with the digests of what it was given."""
@@ -118,6 +132,7 @@ def verifying(monkeypatch: pytest.MonkeyPatch) -> None:
             seed=seed,
             original=files(original),
             fused=files(fused),
+            outputs=() if level == "static" else (_FIGURES,),
             compute=dict(rest["compute"]),
             never_fully_masked=tuple(sorted(rest["never_fully_masked"])),
         )

@@ -60,5 +60,5 @@ def test_a_name_that_no_file_can_have() -> None:
     assert done.returncode == 2
     (said,) = done.stderr.splitlines()
     assert said.startswith("error: the name ")
-    assert said.endswith("aaa is longer than that of a file can be.")
+    assert said.endswith("aaa… is longer than that of a file can be.")
     assert len(said) < 200

@@ -106,6 +106,19 @@ def test_pictures_of_no_numbers_are_not_written(painted: Painted, tmp_path: Path
     assert files(tmp_path) == ["out", "pipeline"]
 
 
+def test_a_place_of_one_of_several_pictures(painted: Painted, tmp_path: Path) -> None:
+    """Found before the first is written."""
+    (tmp_path / "cat_1.png").mkdir()
+    done = inside("run", painted.out, "--prompt", "a", "--prompt", "b", "--steps", "1", "-o", tmp_path / "cat.png")
+    assert (done.returncode, "cat_1.png is a folder; name a file" in done.stderr) == (2, True), done.stderr
+    assert files(tmp_path) == ["cat_1.png", "out", "pipeline"]
+
+
+def test_a_prompt_of_another_encoding(painted: Painted, tmp_path: Path) -> None:
+    done = inside("run", painted.out, "--prompt", "caf\udce9", "--steps", "1", "-o", tmp_path / "cat.png")
+    assert (done.returncode, "holds bytes that are no text in UTF-8" in done.stderr) == (2, True), done.stderr
+
+
 def test_a_decoder_of_no_numbers(painted: Painted, tmp_path: Path) -> None:
     """As a VAE that overflows in float16 has it: a picture of them would be black."""
     spoil(painted.out / "vae_decoder_variables" / "data_0", slice(None), float("nan"))

@@ -219,3 +219,6 @@ def test_configurations() -> None:
     unknown = configuration("g", "ascend910b", Gears(shape))
     assert sections(unknown) == {**PRECISION, "acl_option_cfg_param": {}}
     assert f"\n# input_shape={shape}\n# dynamic_dims=\n" in unknown
+    # A name with line breaks adds no section and no key.
+    odd = "g\n[ge_global_options]\nge.exec.precision_mode=force_fp16\n"
+    assert sections(configuration(f"{odd}.mindir", "ascend910b", Gears(f"{odd}:-1"))) == sections(unknown)

@@ -97,6 +97,15 @@ def test_what_fits_nothing_is_named(tmp_path: Path) -> None:
         fit(lora, "transformer", "FluxTransformer2DModel", {}, weights("transformer_blocks.0.attn.to_q"))
 
 
+def test_one_layer_under_two_names(tmp_path: Path) -> None:
+    """It would be added twice."""
+    tensors = kohya({"lora_unet": [("a.b", (6, 5))]}) | peft({"unet": [("a.b", (6, 5))]})
+    with pytest.raises(
+        SourceError, match=r"tensors 'unet\.a\.b\S+', 'lora_unet_a_b\S+', two layers for the same weight"
+    ):
+        fit(given(tmp_path, tensors), "unet", UNET, {}, weights("a.b"))
+
+
 def test_two_of_them_and_what_is_told(tmp_path: Path) -> None:
     one = write(tmp_path / "one.safetensors", peft({"unet": [("a", (6, 5))]}))
     two = write(
