@@ -130,7 +130,8 @@ def stub(part: str, config: Mapping[str, Any], dtype: Any, calls: list[Recorded]
         method: recording(method) for method in ("encode", "decode", "get_text_features") if hasattr(kind, method)
     }
     made = type(kind.__name__, (kind,), members)
-    model: Any = made.__new__(made)
+    new: Any = made.__new__  # MindSpore's own: there is no `__init__` of the model to be run
+    model = new(made)
     nn.Cell.__init__(model)
     object.__setattr__(model, "held", dtype)
     object.__setattr__(model, "sizes", sizes)
