@@ -96,7 +96,6 @@ made=$(readlink -m -- "$made")
 case "$made/" in
   "$here"/*) stop "$made lies in $here; name another folder, such as ../converted." ;;
 esac
-mkdir -p -- "$made"
 
 """
 
@@ -143,6 +142,7 @@ for name in "$@"; do
   done
   [[ -n $known ]] || stop "there is no component $name; look at components= in this file."
 done
+mkdir -p -- "$made"
 
 for ((i = 0; i < ${#components[@]}; i += 3)); do
   name=${components[i]}

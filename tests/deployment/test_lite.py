@@ -185,8 +185,9 @@ def test_graphs_of_no_known_version(tmp_path: Path) -> None:
     host = Host(tmp_path, convert_script(manifest(component("unet", "g"), mindspore=None)), "lite")
     assert host.run().returncode == 0
     host.path = ["/usr/bin", "/bin"]
-    ran = host.run()
+    ran = host.run(tmp_path / "made")
     assert (ran.returncode, ran.stderr) == (1, "convert.sh: converter_lite is not in PATH; add its folder.\n")
+    assert not (tmp_path / "made").exists()
 
 
 def test_the_series_of_a_version() -> None:
