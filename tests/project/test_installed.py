@@ -20,13 +20,15 @@ UV = Path(sys.executable).with_name("uv")
 LIGHT = 160 * 2**20
 """Bytes that the core may take, with what it needs."""
 
-COMPILE = ("compile", "demo:stable-diffusion", "--component", "text_encoder", "-o", "out", "--progress", "never")
+COMPILE = ("compile", "demo:stable-diffusion", "-o", "out", "--progress", "never")
+ONE = ("--component", "text_encoder")
+PICTURE = ("run", "out", "--prompt", "a photo", "--steps", "1", "-o", "picture.png", "--progress", "never")
 PROVED = {
     # Without an extra: one graph by itself.
     "": (("inspect", "graph.mindir", "--progress", "never"),),
     "verify": (("verify", "graph.mindir", "graph.mindir", "--progress", "never"),),
-    "trace": (COMPILE,),
-    "all": ((*COMPILE, "--verify", "full"), ("run", "--help")),
+    "trace": ((*COMPILE, *ONE),),
+    "all": ((*COMPILE, *ONE, "--verify", "full"), COMPILE, PICTURE),
 }
 """By extra, commands that need it and nothing else."""
 
