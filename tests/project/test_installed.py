@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import PATIENCE
+from tests.support.alone import run_alone
 
 pytestmark = pytest.mark.slow
 
@@ -32,28 +29,12 @@ PROVED = {
 """By extra, commands that need it and nothing else. Verification needs `trace` too: MindSpore infers types."""
 
 
-def run(command: Sequence[str | Path], folder: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    done = subprocess.run(
-        [str(one) for one in command],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both."""
     folder = tmp_path_factory.mktemp("wheels")
     for project in (ROOT, ROOT / "runtime"):
-        run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], project)
+        run_alone([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], project)
     return folder
 
 
@@ -65,9 +46,9 @@ def wheel(wheels: Path, extra: str) -> str:
 @pytest.mark.mindspore
 @pytest.mark.parametrize("extra", PROVED, ids=lambda extra: extra or "core")
 def test_an_extra_brings_what_its_commands_need(extra: str, wheels: Path, tmp_path: Path) -> None:
-    run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "environment"], tmp_path)
+    run_alone([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "environment"], tmp_path)
     python = tmp_path / "environment/bin/python"
-    run(
+    run_alone(
         [UV, "pip", "install", "--quiet", "--python", python, "--find-links", wheels, wheel(wheels, extra)],
         tmp_path,
     )
@@ -76,14 +57,14 @@ def test_an_extra_brings_what_its_commands_need(extra: str, wheels: Path, tmp_pa
         assert taken < LIGHT
     graph = ROOT / "tests/corpus/ascend_sd3-bfloat16.mindir.xz"
     shutil.copy(graph, tmp_path / "graph.mindir.xz")
-    run(["xz", "--decompress", "graph.mindir.xz"], tmp_path)
+    run_alone(["xz", "--decompress", "graph.mindir.xz"], tmp_path)
     for command in PROVED[extra]:
-        run([python, "-m", "attnfuse", *command], tmp_path)
+        run_alone([python, "-m", "attnfuse", *command], tmp_path)
 
 
 @pytest.mark.parametrize("extra", PROVED, ids=lambda extra: extra or "core")
 def test_it_resolves_for_aarch64(extra: str, wheels: Path, tmp_path: Path) -> None:
     (tmp_path / "requirements.in").write_text(wheel(wheels, extra) + "\n")
     target = ("--python-version", "3.11", "--python-platform", "aarch64-manylinux_2_28", "--only-binary", ":all:")
-    found = run([UV, "pip", "compile", "--quiet", "--find-links", wheels, *target, "requirements.in"], tmp_path)
+    found = run_alone([UV, "pip", "compile", "--quiet", "--find-links", wheels, *target, "requirements.in"], tmp_path)
     assert "numpy==" in found

@@ -6,11 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.support.alone import run_alone
 from tests.support.compiled import toy
 from tests.support.loop_models import write_pipeline
 from tests.support.waiting import PATIENCE
@@ -21,21 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNTIME = ROOT / "runtime"
 PYTHONS = ("3.9", "3.12")
 ALONE = ROOT / "tests" / "support" / "runtime_alone.py"
-
-
-def run(command: Sequence[str | Path], **options: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PROTOCOL_"))}
-    done = subprocess.run(
-        [str(one) for one in command],
-        env={**environment, **options},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 def interpreter(version: str) -> str:
@@ -66,17 +51,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("version", PYTHONS)
 def test_alone_it_binds_tokenizes_schedules_and_runs(version: str, wheel: Path, tmp_path: Path) -> None:
     environment, source = tmp_path / "environment", tmp_path / "source"
-    run([interpreter(version), "-m", "venv", environment])
+    run_alone([interpreter(version), "-m", "venv", environment])
     python = environment / "bin" / "python"
-    run([python, "-m", "pip", "install", "--quiet", "--only-binary=:all:", wheel])
+    run_alone([python, "-m", "pip", "install", "--quiet", "--only-binary=:all:", wheel])
     source.mkdir()
     write_pipeline(source)
     shutil.copy(ALONE, tmp_path)
     shutil.copy(ROOT / "tests/support/lite_2_7.py", tmp_path / "mindspore_lite.py")
     # Isolated, but for the stand-in beside the script.
-    said = run([python, "-E", "-s", tmp_path / ALONE.name, toy(tmp_path), source])
+    said = run_alone([python, "-E", "-s", tmp_path / ALONE.name, toy(tmp_path), source])
     assert said.splitlines()[-1] == f"{version}: all as told"
-    installed = run([python, "-m", "pip", "list", "--format", "freeze"])
+    installed = run_alone([python, "-m", "pip", "list", "--format", "freeze"])
     assert "attnfuse-runtime" in installed
     for name in ("mindspore", "mindone", "torch", "transformers", "scipy", "attnfuse=="):
         assert name not in installed.lower()
