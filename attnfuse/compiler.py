@@ -21,7 +21,7 @@ from attnfuse import pass_manager, plugins, processes
 from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
-from attnfuse.lora.given import GivenLora, check_used
+from attnfuse.lora.given import Given, check_used
 from attnfuse.mindir import codec, external
 from attnfuse.output import (
     MANIFEST,
@@ -82,8 +82,8 @@ class CompileRequest:
     """What to compile, for whom, and where to.
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras` are merged into its
-    weights, `fetch` says which files are read. `output` None writes nothing (a
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras`, and textual inversions
+    among them, change its weights, `fetch` says which files are read. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
@@ -103,7 +103,7 @@ class CompileRequest:
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
-    loras: tuple[GivenLora, ...] = ()
+    loras: tuple[Given, ...] = ()
     fetch: Fetch = NOTHING_NAMED
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)

@@ -190,9 +190,7 @@ class Incremental:
         lies: list[list[Any]] = [[name, digests[source.file], source.key] for name, source in component.weights.items()]
         lies += [[place, digests[file]] for place, file in component.adopted.items()]
         lies += [
-            [name, digests[one.file], one.up, one.down, one.scale, one.rows, one.of]
-            for name, ones in sorted(component.added.items())
-            for one in ones
+            [name, digests[one.file], *one.identity] for name, ones in sorted(component.added.items()) for one in ones
         ]
         return _key([location, key_of(component.data), lies, rewritten.edited, self._engine])
 

@@ -27,7 +27,7 @@ from attnfuse import pass_manager
 from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
 from attnfuse.lora.fitting import FIXED_NAME, baked_in
-from attnfuse.lora.given import GivenLora
+from attnfuse.lora.given import Given
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
@@ -154,7 +154,7 @@ class SourceRequest:
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
-    loras: tuple[GivenLora, ...] = ()
+    loras: tuple[Given, ...] = ()
     fetch: Fetch = NOTHING_NAMED
     cache: Path | None = None
     strict_config: bool = False
@@ -331,8 +331,8 @@ class _Job:
         source = self.load(self.component.name, self.progress, weights=True)
         if baked_in(source.fixed) != baked_in(self.component.fixed):
             raise UsageError(
-                f"{self.component.name} of {self.request.output} was compiled with other LoRAs than --lora gives (see "
-                f"{FIXED_NAME} in its {MANIFEST}); give the same."
+                f"{self.component.name} of {self.request.output} was compiled with other LoRAs or textual inversions "
+                f"than --lora and --textual-inversion give (see {FIXED_NAME} in its {MANIFEST}); give the same."
             )
         changed = self._changed_inputs(source)
         if (

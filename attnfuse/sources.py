@@ -20,10 +20,13 @@ from pydantic import ValidationError
 
 from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.errors import SourceError, UsageError
+from attnfuse.lora import inversion
 from attnfuse.lora.fitting import FIXED_NAME, fit, told
-from attnfuse.lora.given import GivenLora, Lora, read_loras
+from attnfuse.lora.given import Added, Given, Lora, named, read_given
+from attnfuse.lora.inversion import Inversion
 from attnfuse.mindir import codec, dtypes, external
 from attnfuse.mindir.low_rank import LowRank
+from attnfuse.mindir.rows import Rows
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights
 from attnfuse.mindir.values import WeightValues
@@ -80,7 +83,7 @@ class Component:
     adopted: Mapping[str, Path] = field(default_factory=dict)
     streamed_name: str | None = None
     weights: Mapping[str, StoredWeight] = field(default_factory=dict)
-    added: Mapping[str, Sequence[LowRank]] = field(default_factory=dict)
+    added: Mapping[str, Sequence[LowRank | Rows]] = field(default_factory=dict)
     outputs: tuple[TensorSpec, ...] | None = None
     dtype: str | None = None
     dtype_from: str = ""
@@ -117,7 +120,7 @@ class Source(Protocol):
     """Something that can be compiled."""
 
     @property
-    def loras(self) -> Sequence[Lora]:
+    def loras(self) -> Sequence[Added]:
         """What is merged into its weights."""
 
     @property
@@ -183,13 +186,13 @@ def open_source(
     traces: Traces | None = None,
     terms: Terms = WHOLE,
     way: Way = DEFAULT_WAY,
-    loras: Sequence[GivenLora] = (),
+    loras: Sequence[Given] = (),
 ) -> Source:
     """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
     `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
-    traced, in that `way`; `loras` are merged into the weights of a checkpoint. Raises SourceError where nothing is
-    there or a LoRA cannot be read, UsageError for options that do not fit it.
+    traced, in that `way`; `loras`, and textual inversions among them, change the weights of a checkpoint. Raises
+    SourceError where nothing is there or one of these cannot be read, UsageError for options that do not fit it.
     """
     wanted = tuple(components)
     path = Path(source)
@@ -198,8 +201,8 @@ def open_source(
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
         if loras:
             raise UsageError(
-                f"{path} is a traced graph, whose weights may have a LoRA in them already; --lora is for pipelines:"
-                " compile the checkpoint."
+                f"{path} is a traced graph, whose weights may have a LoRA or a textual inversion in them already;"
+                " --lora and --textual-inversion are for pipelines: compile the checkpoint."
             )
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
     _check_not_compiled(path)
@@ -208,7 +211,7 @@ def open_source(
     if terms.fetch.variant:
         _check_variant(terms.fetch.variant, folder, planned)
     planned = replace(planned, plans=tuple(_in_way(plan, way, terms.fetch.variant) for plan in planned.plans))
-    return PipelineSource(folder, planned, traces, read_loras(loras, planned.models))
+    return PipelineSource(folder, planned, traces, read_given(loras, planned.models))
 
 
 def _check_not_compiled(folder: Path) -> None:
@@ -285,7 +288,7 @@ class MindirSource:
 
     path: Path
     name: str
-    loras: tuple[Lora, ...] = ()
+    loras: tuple[Added, ...] = ()
 
     @classmethod
     def open(cls, path: Path, components: tuple[str, ...], dtype: str | None, shapes: ShapeOptions) -> MindirSource:
@@ -381,7 +384,7 @@ class PipelineSource:
     folder: Path
     planned: Planned
     traces: Traces | None = None
-    loras: tuple[Lora, ...] = ()
+    loras: tuple[Added, ...] = ()
 
     @property
     def single_file(self) -> bool:
@@ -424,7 +427,10 @@ class PipelineSource:
     def carried(self) -> Carried:
         """See `Source.carried`."""
         first = self.planned.plans[0]
-        return carried(self.folder, first.sizes, first.model)
+        found = carried(self.folder, first.sizes, first.model)
+        if not self._inversions:
+            return found
+        return replace(found, files=inversion.with_tokens(found.files, self._inversions, self.folder))
 
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
@@ -446,25 +452,48 @@ class PipelineSource:
         first, *others = (tracing.finish(twin, folder, progress) for twin, folder in _twins(plan, work))
         # The plan that came back crossed a border that what is told of it does not.
         component = from_trace(replace(first, plan=plan), self._inputs(plan, first.weights))
-        component = self._with_loras(component, plan)
+        component = self._with_rows(self._with_loras(component, plan), plan)
         if not others:
             return component
         batches = {DYNAMIC_BATCHES[0]: component.data}
-        batches |= {batch: from_trace(other, {}).data for batch, other in zip(DYNAMIC_BATCHES[1:], others, strict=True)}
+        rows = inversion.rows_of(component.added)
+        batches |= {
+            batch: inversion.grown_graph(from_trace(other, {}).data, component.where, rows)
+            for batch, other in zip(DYNAMIC_BATCHES[1:], others, strict=True)
+        }
         opened = tuple(open_spec(specs) for specs in zip(first.outputs, *(o.outputs for o in others), strict=True))
         return replace(component, batches=batches, outputs=opened)
 
     def _with_loras(self, component: Component, plan: ComponentPlan) -> Component:
         """The component with what the LoRAs add to its weights, and what is told of them."""
-        mine = [lora for lora in self.loras if any(layer.part == plan.model for layer in lora.layers)]
+        mine = [one for one in self.loras if isinstance(one, Lora) and plan.model in one.parts]
         config = read_json(plan.folder / "config.json") if mine else {}
         added = fit(mine, plan.model, plan.class_name, config, component.weights)
         entry = told(mine, plan.model, added)
         if entry is None:
             return component
         fixed = (entry, *(one for one in component.fixed if one.name != FIXED_NAME))
-        inputs = {**component.inputs, **_named_loras(mine)}
+        inputs = {**component.inputs, **named("lora", mine)}
         return replace(component, added=added, fixed=fixed, inputs=inputs)
+
+    @property
+    def _inversions(self) -> list[Inversion]:
+        return [one for one in self.loras if isinstance(one, Inversion)]
+
+    def _with_rows(self, component: Component, plan: ComponentPlan) -> Component:
+        """The component with the rows of textual inversions behind its table of tokens, and what is told of them."""
+        mine = [one for one in self._inversions if plan.model in one.parts]
+        rows = inversion.grow(mine, plan.model, plan.class_name, component.weights)
+        entry = inversion.told(mine, plan.model)
+        if entry is None:
+            return component
+        return replace(
+            component,
+            data=inversion.grown_graph(component.data, component.where, rows),
+            added={**component.added, **rows},
+            fixed=(entry, *component.fixed),
+            inputs={**component.inputs, **named(inversion.FIXED_NAME, mine)},
+        )
 
     def _inputs(self, plan: ComponentPlan, weights: Iterable[StoredWeight]) -> dict[str, Path]:
         """The configuration and the weight files; of weights that went through mindone's loader, all there are."""
@@ -487,11 +516,6 @@ def _stored_bytes(plan: ComponentPlan) -> int:
     """Of the checkpoint, in the type of the plan."""
     elements = sum(tensor.size for tensor in stored_tensors(plan.folder, plan.library, plan.variant).values())
     return elements * dtypes.from_name(plan.dtype).itemsize
-
-
-def _named_loras(loras: Sequence[Lora]) -> dict[str, Path]:
-    """The files of LoRAs by the names they have among those that were read."""
-    return {f"lora/{lora.sha256[:12]}/{lora.file.name}": lora.file for lora in loras}
 
 
 def _twins(plan: ComponentPlan, work: Path) -> Iterator[tuple[ComponentPlan, Path]]:

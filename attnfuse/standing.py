@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from attnfuse import documents
 from attnfuse.errors import OutputError
-from attnfuse.lora.fitting import baked_in, wanted_loras
-from attnfuse.lora.given import Lora
+from attnfuse.lora.fitting import baked_in, put_in
+from attnfuse.lora.given import Added
 from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, OutputPlace, schema_of
 from attnfuse.report.build import totals_of
 from attnfuse.report.model import Manifest, ManifestComponent, ManifestPipeline, Report
@@ -70,8 +70,8 @@ class Standing:
             raise _damaged(self.place, f"its {MANIFEST} has no entry for {missing[0]}")
         return {name: outputs[name] for name in named}
 
-    def check(self, target: Target, holds: Holds | None, loras: Sequence[Lora] = ()) -> None:
-        """Raise OutputError where something else, made with these LoRAs, cannot be put beside what stays.
+    def check(self, target: Target, holds: Holds | None, added: Sequence[Added] = ()) -> None:
+        """Raise OutputError where something else, made with what is added to weights, cannot be put beside what stays.
 
         `holds` says what a file holds; without it, files are not looked at.
         """
@@ -86,10 +86,10 @@ class Standing:
             )
         reported = {entry.name for entry in self.report.components}
         for component in self.kept:
-            if baked_in(component.fixed) != wanted_loras(loras, component.owner):
+            if baked_in(component.fixed) != put_in(added, component.owner):
                 raise OutputError(
-                    f"{where} holds {component.name} with other LoRAs in its weights than --lora gives now: compile "
-                    f"{component.name} again too, or choose another output."
+                    f"{where} holds {component.name} with other LoRAs or textual inversions in its weights than --lora"
+                    f" and --textual-inversion give now: compile {component.name} again too, or choose another output."
                 )
             if component.name not in reported:
                 raise _damaged(self.place, f"its {REPORT} has no entry for {component.name}")

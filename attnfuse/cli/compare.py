@@ -28,6 +28,7 @@ from attnfuse.cli.options import (
 from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
 from attnfuse.errors import UsageError
 from attnfuse.lora.given import parse_lora
+from attnfuse.lora.inversion import parse_inversion
 from attnfuse.names import counted
 from attnfuse.output import OutputStage, free_place
 from attnfuse.output_verification import SourceRequest, Written, open_for, read_written
@@ -171,7 +172,7 @@ def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRe
         dtype=next(iter(types)) if options["dtype"] is None and len(types) == 1 else options["dtype"],
         shapes=_shapes(written, shapes_of(options)),
         given=() if options["inputs_file"] is None else read_inputs(options["inputs_file"]),
-        loras=tuple(map(parse_lora, options["loras"])),
+        loras=(*map(parse_lora, options["loras"]), *map(parse_inversion, options["inversions"])),
         fetch=fetch_of(options),
         cache=options["cache_dir"],
         strict_config=options["strict_config"],

@@ -211,6 +211,13 @@ trace_options = (
         help="Merge a LoRA into the weights, with a scale of 1 or that one (repeatable).",
     ),
     click.option(
+        "--textual-inversion",
+        "inversions",
+        multiple=True,
+        metavar="FILE[:TOKEN]",
+        help="Give text encoders and tokenizers the vectors of a file, as its token or that one (repeatable).",
+    ),
+    click.option(
         "--strict-config",
         is_flag=True,
         help="Leave out components whose configuration mindone's class does not take, instead of a warning.",

@@ -16,6 +16,7 @@ from attnfuse.cli.log import log_outcome, log_request, log_to
 from attnfuse.cli.options import SHAPES, shapes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.lora.given import parse_lora
+from attnfuse.lora.inversion import parse_inversion
 from attnfuse.pass_times import PassTimes
 from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
@@ -57,6 +58,7 @@ class SourceOptions:
     subfolder: str
     offline: bool
     loras: tuple[str, ...]
+    inversions: tuple[str, ...]
     runtime: str
     soc: str
     policy_file: Path | None
@@ -87,7 +89,7 @@ class SourceOptions:
             dtype=self.dtype,
             shapes=shapes_of({name: getattr(self, name) for name in SHAPES}),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
-            loras=tuple(map(parse_lora, self.loras)),
+            loras=(*map(parse_lora, self.loras), *map(parse_inversion, self.inversions)),
             fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),

@@ -33,6 +33,7 @@ from attnfuse.cli.options import (
 from attnfuse.cli.outcome import code_of, say_verification, write_report
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.lora.given import parse_lora
+from attnfuse.lora.inversion import parse_inversion
 from attnfuse.names import counted
 from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
 from attnfuse.report.units import human_bytes
@@ -49,6 +50,7 @@ _OF_SOURCE = (
     "dtype",
     "inputs_file",
     "loras",
+    "inversions",
     "variant",
     "revision",
     "subfolder",
@@ -248,7 +250,7 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
         dtype=rest["dtype"],
         shapes=shapes_of(rest),
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
-        loras=tuple(map(parse_lora, rest["loras"])),
+        loras=(*map(parse_lora, rest["loras"]), *map(parse_inversion, rest["inversions"])),
         fetch=fetch_of(rest),
         cache=rest["cache_dir"],
         strict_config=rest["strict_config"],

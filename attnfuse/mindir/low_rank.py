@@ -50,6 +50,11 @@ class LowRank:
     rows: tuple[tuple[int, int], ...] = ()
     of: int = 1
 
+    @property
+    def identity(self) -> list[Any]:
+        """What it is beside its file, as JSON values."""
+        return [self.up, self.down, self.scale, self.rows, self.of]
+
 
 class Delta:
     """One of them, read.

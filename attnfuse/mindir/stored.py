@@ -1,7 +1,7 @@
 """The weights of a source, read where they lie: in the graph, beside it, or in a checkpoint.
 
-What a LoRA adds to a weight of a checkpoint is part of it: merged here, before all edits (see `edits`), so that every
-reader of the weight has the same numbers.
+What a LoRA adds to a weight of a checkpoint is part of it, and so are the rows of a textual inversion: merged here,
+before all edits (see `edits`), so that every reader of the weight has the same numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import byte_size, parameter_name, parameters
 from attnfuse.mindir.low_rank import Delta, LowRank, merged, opened
+from attnfuse.mindir.rows import Rows
 from attnfuse.mindir.schema import ModelProto, TensorProto
 from attnfuse.mindir.tensorfile import CHUNK_BYTES, TensorFile
 
@@ -46,7 +47,7 @@ class StoredWeights:
         model: ModelProto,
         files: Mapping[str, Path] | None = None,
         sources: Mapping[str, WeightLocation] | None = None,
-        added: Mapping[str, Sequence[LowRank]] | None = None,
+        added: Mapping[str, Sequence[LowRank | Rows]] | None = None,
     ) -> None:
         self.parameters: Mapping[str, TensorProto] = {parameter_name(p): p for p in parameters(model)}
         self._files = files or {}
@@ -68,8 +69,11 @@ class StoredWeights:
         if parameter is None or dtype is None or byte_size(parameter) is None:
             return None
         source = self._sources.get(name)
-        if source is not None and name in self._added:
-            return self._merged(parameter, source, self._added[name], dtype, overflow, first, last)
+        added = self._added.get(name, ()) if source is not None else ()
+        if source is not None and (rows := [one for one in added if isinstance(one, Rows)]):
+            return self._grown(parameter, source, rows, dtype, overflow, first, last)
+        if source is not None and (deltas := [one for one in added if isinstance(one, LowRank)]):
+            return self._merged(parameter, source, deltas, dtype, overflow, first, last)
         if source is not None:
             return self._file(parameter, source).read(source.key, dtype, overflow, first, last)
         begin, end = first * dtype.itemsize, None if last is None else last * dtype.itemsize
@@ -81,12 +85,33 @@ class StoredWeights:
         at = parameter.external_data
         return _bytes(path, at.offset + begin, (at.length if end is None else end) - begin)
 
-    def _file(self, parameter: TensorProto, source: WeightLocation) -> TensorFile:
+    def _grown(
+        self,
+        parameter: TensorProto,
+        source: WeightLocation,
+        rows: Sequence[Rows],
+        dtype: DType,
+        overflow: list[str],
+        first: int,
+        last: int | None,
+    ) -> Iterator[bytes]:
+        """The elements of a table with rows behind its own."""
+        row = math.prod(parameter.dims[1:])
+        own = parameter.dims[0] - sum(one.count for one in rows)
+        end, at = parameter.dims[0] * row if last is None else last, 0
+        for one, count in ((source, own), *((one, one.count) for one in rows)):
+            begin, at = at, at + count * row
+            if max(begin, first) < min(at, end):
+                file = self._file(parameter, one, count * row)
+                yield from file.read(one.key, dtype, overflow, max(begin, first) - begin, min(at, end) - begin)
+
+    def _file(self, parameter: TensorProto, source: WeightLocation, elements: int | None = None) -> TensorFile:
+        """The file, in which the tensor has as many elements as are wanted: the parameter's, or as said."""
         if source.file not in self._opened:
             self._opened[source.file] = TensorFile(source.file)
         file = self._opened[source.file]
         shape = file.entry(source.key).shape
-        if math.prod(shape) != math.prod(parameter.dims):
+        if math.prod(shape) != (math.prod(parameter.dims) if elements is None else elements):
             raise SourceError(
                 f"tensor {source.key!r} of {source.file} has shape {list(shape)}; "
                 f"parameter {parameter_name(parameter)!r} has {list(parameter.dims)}."

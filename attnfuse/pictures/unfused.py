@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attnfuse.errors import UsageError
 from attnfuse.ir.graph import Model
+from attnfuse.lora import inversion
 from attnfuse.lora.fitting import FIXED_NAME, baked_in
 from attnfuse.output import MANIFEST
 from attnfuse.progress import Progress
@@ -56,11 +57,14 @@ def check_same(unfused: Unfused, compiled: Unfused) -> None:
 
 def check_loras(unfused: Unfused, compiled: Unfused) -> None:
     """Raise UsageError where the two have other LoRAs in their weights."""
-    now, was = ([FixedValue(FIXED_NAME, one.fixed.get(FIXED_NAME), "")] for one in (unfused, compiled))
+    now, was = (
+        [FixedValue(name, one.fixed.get(name), "") for name in (FIXED_NAME, inversion.FIXED_NAME)]
+        for one in (unfused, compiled)
+    )
     if baked_in(now) != baked_in(was):
         raise UsageError(
-            f"{unfused.name} was compiled with other LoRAs than --lora gives (see {FIXED_NAME} in {MANIFEST}); give the"
-            " same."
+            f"{unfused.name} was compiled with other LoRAs or textual inversions than --lora and --textual-inversion"
+            f" give (see {FIXED_NAME} in {MANIFEST}); give the same."
         )
 
 

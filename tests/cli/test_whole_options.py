@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from attnfuse.tracing.demo import write_demo, write_json
 from attnfuse_runtime.pipeline import Pipeline
+from attnfuse_runtime.tokenizer import Tokenizer
 from tests.support import forks
 from tests.support.console import inside
 from tests.support.small_models import SMALL, write_configs
@@ -56,6 +57,28 @@ def test_skipped_layers(demo: Path, tmp_path: Path) -> None:
     done = inside("run", tmp_path / "all", "--prompt", "a cat", "--steps", "1", "-o", picture)
     assert done.returncode == 0, done.stderr
     assert picture.is_file()
+
+
+def test_a_textual_inversion(demo: Path, tmp_path: Path) -> None:
+    """Vectors that are rows of the table already give what their tokens give."""
+    table = load_file(demo / "text_encoder" / "model.safetensors")["text_model.embeddings.token_embedding.weight"]
+    file, token = tmp_path / "cat.safetensors", "<cat>"
+    save_file({"emb_params": np.ascontiguousarray(table[[70, 80]])}, file)
+    out = tmp_path / "out"
+    given = ("--textual-inversion", f"{file}:{token}", "--dtype", "float16")
+    done = inside("compile", demo, "-o", out, "--component", "text_encoder", *given, *WHOLE)
+    assert done.returncode == 0, done.stderr
+    encoder = Pipeline.from_folder(out, "cpu")["text_encoder"]
+    tokens = Tokenizer.from_folder(out / "tokenizer")([f"a {token} b"]).ids
+    assert 514 in tokens
+    assert 515 in tokens
+    own = np.where(tokens == 514, 70, np.where(tokens == 515, 80, tokens))
+    found, wanted = (encoder(input_ids=ids)["last_hidden_state"] for ids in (tokens, own))
+    np.testing.assert_array_equal(found, wanted)
+    assert np.abs(encoder(input_ids=np.where(tokens == 514, 3, tokens))["last_hidden_state"] - found).max() > 1e-3
+    done = inside("verify", demo, out, "--dtype", "float16", "--component", "text_encoder")
+    assert done.returncode == 2
+    assert "other LoRAs or textual inversions than --lora and --textual-inversion give" in done.stderr
 
 
 def test_the_scale_of_a_controlnet(tmp_path: Path) -> None:
