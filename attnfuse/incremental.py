@@ -194,7 +194,8 @@ class Incremental:
             for name, ones in sorted(component.added.items())
             for one in ones
         ]
-        return _key([location, key_of(component.data), lies, rewritten.edited, self._engine])
+        shared = sorted(component.shared)
+        return _key([location, key_of(component.data), lies, rewritten.edited, shared, self._engine])
 
     def _sources(self, packages: Sequence[str]) -> str:
         """What says that these packages, and the libraries below all, are the same."""

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +42,7 @@ from attnfuse.tracing.contract import (
     ComponentPlan,
     FixedValue,
     ShapeOptions,
+    Size,
     StoredWeight,
     TensorSpec,
     Traced,
@@ -53,10 +54,22 @@ from attnfuse.tracing.folder import read_json
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import WHOLE, Part, Terms
 from attnfuse.tracing.plan import Planned, plan_all, survey
+from attnfuse.tracing.several_sizes import put_together
 from attnfuse.tracing.workers import Workers
 
 SUFFIX = ".mindir"
 _AGAIN = "attnfuse wrote this graph: what it fused stays as it is, and counts as already fused"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a weight lies, of these dimensions and this MindIR element type."""
+
+    location: str
+    offset: int
+    length: int
+    dims: tuple[int, ...]
+    data_type: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +77,13 @@ class Component:
     """One graph and its weights.
 
     `data` is the source graph's bytes; `graph_name` the file name it goes by in an output folder. Weights are inline,
-    or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
-    `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
-    files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
-    `added` is what LoRAs add to weights of a checkpoint, by parameter. For any batch, `batches` are the source graphs
-    at several, `data` being the first of them. `fixed` is what the graph has fixed that a pipeline may set at run time,
-    as far as is known. `traced` says how it was traced, if it was.
+    or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file `streamed_name`
+    (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the files it was read
+    from, by their name relative to the source. `warnings` are about the source, for the report. `added` is what LoRAs
+    add to weights of a checkpoint, by parameter. One of another size than the pipeline's first is called after `base`,
+    whose weights it takes from where they are written, `shared`, as far as it has the same. For any batch, `batches`
+    are the source graphs at several, `data` being the first of them. `fixed` is what the graph has fixed that a
+    pipeline may set at run time, as far as is known. `traced` says how it was traced, if it was.
     """
 
     name: str
@@ -88,6 +102,8 @@ class Component:
     versions: Mapping[str, str] = field(default_factory=dict)
     original: Path | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
+    base: str = ""
+    shared: Mapping[str, Place] = field(default_factory=dict)
     batches: Mapping[int, bytes] = field(default_factory=dict)
     fixed: tuple[FixedValue, ...] = ()
     traced: Traced | None = None
@@ -96,6 +112,11 @@ class Component:
     def variables(self) -> tuple[str, ...]:
         """The files beside the graph, relative to it."""
         return (self.streamed_name,) if self.streamed_name is not None else tuple(self.adopted)
+
+    @property
+    def asked_as(self) -> str:
+        """What a policy calls it: of any size, its name at the first."""
+        return self.base or self.name
 
     def parse(self) -> ModelProto:
         """A fresh message of the source graph."""
@@ -135,6 +156,10 @@ class Source(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """The components it has (or those asked for), in order."""
+
+    @property
+    def bases(self) -> Collection[str]:
+        """The components in `names` whose weights others share, being of another size."""
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -184,12 +209,14 @@ def open_source(
     terms: Terms = WHOLE,
     way: Way = DEFAULT_WAY,
     loras: Sequence[GivenLora] = (),
+    sizes: Sequence[Size] = (),
 ) -> Source:
     """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
-    `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
-    traced, in that `way`; `loras` are merged into the weights of a checkpoint. Raises SourceError where nothing is
-    there or a LoRA cannot be read, UsageError for options that do not fit it.
+    `sizes` are those beside the one of `shapes`; `given` are the user's own inputs for components of a pipeline,
+    `traces` those made before; `terms` are for what is traced, in that `way`; `loras` are merged into the weights of a
+    checkpoint. Raises SourceError where nothing is there or a LoRA cannot be read, UsageError for options that do not
+    fit it.
     """
     wanted = tuple(components)
     path = Path(source)
@@ -201,10 +228,17 @@ def open_source(
                 f"{path} is a traced graph, whose weights may have a LoRA in them already; --lora is for pipelines:"
                 " compile the checkpoint."
             )
+        if sizes:
+            raise UsageError(f"{path} is a traced graph of one size; trace the pipeline again for several.")
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
     _check_not_compiled(path)
     folder = tracing_source.resolve(source, fetch=terms.fetch)
+    if sizes and given:
+        raise UsageError("what --inputs gives is of fixed shapes, and several sizes are asked for; drop one.")
     planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
+    if sizes:
+        others = [(size, plan_all(folder, dtype or AUTO, size.shapes, wanted, (), terms)) for size in sizes]
+        planned = put_together(planned, others)
     if terms.fetch.variant:
         _check_variant(terms.fetch.variant, folder, planned)
     planned = replace(planned, plans=tuple(_in_way(plan, way, terms.fetch.variant) for plan in planned.plans))
@@ -317,6 +351,10 @@ class MindirSource:
         return (self.name,)
 
     @property
+    def bases(self) -> Collection[str]:
+        return ()
+
+    @property
     def order(self) -> tuple[str, ...]:
         return (self.name,)
 
@@ -400,6 +438,10 @@ class PipelineSource:
         return tuple(plan.model for plan in self.planned.plans)
 
     @property
+    def bases(self) -> Collection[str]:
+        return {plan.base for plan in self.planned.plans if plan.base}
+
+    @property
     def order(self) -> tuple[str, ...]:
         return self.planned.order
 
@@ -424,7 +466,7 @@ class PipelineSource:
     def carried(self) -> Carried:
         """See `Source.carried`."""
         first = self.planned.plans[0]
-        return carried(self.folder, first.sizes, first.model)
+        return carried(self.folder, first.sizes, first.model, self.planned.sizes)
 
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
@@ -560,6 +602,7 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component
         warnings=plan.warnings,
         versions=traced.versions,
         inputs=inputs,
+        base=plan.base,
         fixed=plan.fixed,
         traced=traced.traced,
     )

@@ -25,6 +25,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
             "dynamic",
             "height",
             "width",
+            "sizes",
             "sequence_lengths",
             "frames",
             "guidance",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 import click
 from click.shell_completion import CompletionItem
 
+from attnfuse.cli.sizes import size_option
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.policy import CAST_NAMES
@@ -249,6 +250,7 @@ census_options = with_options(
         "--exclude", multiple=True, metavar="NAME", help="Not this component, or nothing of this part (repeatable)."
     ),
     *shape_options,
+    size_option,
     *target_options,
     click.option(
         "--strict-policy", is_flag=True, help="Fail where a rule of the policy, or a --no-flash, matches no site."

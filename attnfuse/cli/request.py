@@ -14,6 +14,7 @@ from attnfuse.cli.console import say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.log import log_outcome, log_request, log_to
 from attnfuse.cli.options import SHAPES, shapes_of
+from attnfuse.cli.sizes import sizes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.lora.given import parse_lora
 from attnfuse.pass_times import PassTimes
@@ -48,6 +49,7 @@ class SourceOptions:
     width: int | None
     sequence_lengths: tuple[tuple[str, int], ...]
     timestep_dtype: Literal["float32", "int64"] | None
+    sizes: tuple[dict[str, int], ...]
     frames: int | None
     guidance: bool | None
     inputs_file: Path | None
@@ -79,12 +81,14 @@ class SourceOptions:
 
     def request(self) -> CompileRequest:
         """The request so far, without an output."""
+        shapes, sizes = sizes_of(self.sizes, shapes_of({name: getattr(self, name) for name in SHAPES}))
         return CompileRequest(
             source=self.source,
             components=self.components,
             exclude=self.exclude,
             dtype=self.dtype,
-            shapes=shapes_of({name: getattr(self, name) for name in SHAPES}),
+            shapes=shapes,
+            sizes=sizes,
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             loras=tuple(map(parse_lora, self.loras)),
             fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline),

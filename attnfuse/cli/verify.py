@@ -31,6 +31,7 @@ from attnfuse.cli.options import (
     with_options,
 )
 from attnfuse.cli.outcome import code_of, say_verification, write_report
+from attnfuse.cli.sizes import size_option, sizes_of
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.lora.given import parse_lora
 from attnfuse.names import counted
@@ -46,6 +47,7 @@ from attnfuse.verify.watch import watched
 # What of the options, as the command's parameters are called, says how a source is traced.
 _OF_SOURCE = (
     *SHAPES,
+    "sizes",
     "dtype",
     "inputs_file",
     "loras",
@@ -84,7 +86,7 @@ _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "meas
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that are drawn.")
 @click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones, as of compile.")
 @click.option("--again", is_flag=True, help="Verify also what the certificate of OUT tells of the same files.")
-@with_options(component_option, *shape_options, *trace_options)
+@with_options(component_option, *shape_options, size_option, *trace_options)
 @click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
 @click.option("--profile", "profiled", type=PATH, help="Write what it costs, by stage and operator, to a JSON file.")
 @max_memory
@@ -242,11 +244,13 @@ def _two_graphs(original: Path, fused: Path, level: Level, seed: int, files: tup
 
 
 def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
+    shapes, sizes = sizes_of(rest["sizes"], shapes_of(rest))
     return SourceRequest(
         source=source,
         components=rest["components"],
         dtype=rest["dtype"],
-        shapes=shapes_of(rest),
+        shapes=shapes,
+        sizes=sizes,
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
         loras=tuple(map(parse_lora, rest["loras"])),
         fetch=fetch_of(rest),

@@ -81,6 +81,9 @@ def _pipeline(pipeline: ManifestPipeline | None) -> Iterator[str]:
     if pipeline.height is not None and pipeline.width is not None:
         frames = "" if pipeline.frames is None else f", {pipeline.frames} frames"
         yield f"- Compiled for {pipeline.height} × {pipeline.width} pixels{frames}."
+    for size in pipeline.sizes[1:]:
+        graphs = ", ".join(_code(name) for name in size.components.values())
+        yield f"- For {size.width}x{size.height}, batch {size.batch}, in their places: {graphs}."
     if pipeline.guidance_rows is not None:
         both = "both halves of guidance in one run" if pipeline.guidance_rows == 2 else "guidance takes two runs"
         yield f"- {counted(pipeline.guidance_rows, 'row')} an image: {both}."

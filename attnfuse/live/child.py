@@ -67,6 +67,10 @@ class CapturedSource:
         return tuple(traced.plan.model for traced in self.traces.values())
 
     @property
+    def bases(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def order(self) -> tuple[str, ...]:
         return tuple(self.traces)
 

@@ -85,6 +85,32 @@ class ShapeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """Shapes that a pipeline is compiled for beside its first; `label` is what the names of components end in then."""
+
+    label: str
+    shapes: ShapeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SizeFacts:
+    """One of several sizes that a pipeline is compiled for, and which graphs are of it.
+
+    `height` and `width` are pixels, `frames` those of a video, `batch` counts images or videos: what its components
+    were planned with, null where none was. `components` names the graphs that are of this size, by the component that
+    stands in the same place at the first size; what is not listed has the same graph at both. `label` is empty for the
+    first.
+    """
+
+    label: str
+    height: int | None
+    width: int | None
+    frames: int | None
+    batch: int | None
+    components: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
     """Which files of a source are read, as mindone's `from_pretrained` takes it.
 
@@ -142,7 +168,8 @@ class ComponentPlan:
     what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
     the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
     and `warnings`, what of the folder the user should look at: they are about the plan. Nor are
-    `way`, how it is to be traced, and `sizes`, those of the pipeline by name ("height"), as far as its family is known.
+    `way`, how it is to be traced, `sizes`, those of the pipeline by name ("height"), as far as its family is known, and
+    `base`, the component at the pipeline's first size, of one at another.
     """
 
     name: str
@@ -162,6 +189,7 @@ class ComponentPlan:
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)
     sizes: Unsaved[Mapping[str, int]] = field(default_factory=dict, compare=False)
+    base: Unsaved[str] = field(default="", compare=False)
 
     @property
     def open_inputs(self) -> tuple[TensorSpec, ...]:

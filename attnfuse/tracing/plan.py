@@ -15,7 +15,7 @@ from pathlib import Path
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
-from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions
+from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions, SizeFacts
 from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
@@ -42,13 +42,15 @@ _ORDER = (
 class Planned:
     """The traces that can be made, and the components that were asked for and cannot, each with the reason.
 
-    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute.
+    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute. `sizes` are
+    those that it is planned for, where they are several.
     """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    sizes: tuple[SizeFacts, ...] = ()
 
 
 def survey(

@@ -38,6 +38,7 @@ class _Source:
     failures: Mapping[str, str] = field(default_factory=dict)
     least_bytes: int = 0
     loras: Sequence[Lora] = ()
+    bases: Sequence[str] = ()
 
     @property
     def owners(self) -> tuple[str, ...]:
