@@ -12,18 +12,19 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins, processes
+from attnfuse.component import Component
+from attnfuse.component_files import ComponentWriter, bytes_of
 from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
-from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
+from attnfuse.incremental import Incremental, check_apart
 from attnfuse.lora.given import GivenLora, check_used
-from attnfuse.mindir import codec, external
 from attnfuse.output import (
     MANIFEST,
     REPORT,
@@ -54,10 +55,10 @@ from attnfuse.records import (
 from attnfuse.report.model import Report
 from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import Between, Rewritten, rewrite
+from attnfuse.rewriting import Between, rewrite
 from attnfuse.room import check_room
 from attnfuse.shared_weights import SharedWeights
-from attnfuse.sources import Component, Load, Source, open_source
+from attnfuse.sources import Load, Source, open_source
 from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
 from attnfuse.standing import (
     Certified,
@@ -74,7 +75,6 @@ from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.workers import affordable
 from attnfuse.verify import ComponentVerification, Verification, data_files, require_executor
-from attnfuse.written_weights import streamed_chunks
 
 VerifyLevel: TypeAlias = Literal["none", "static", "sampled", "full"]
 
@@ -303,7 +303,7 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
                 continue
             weights_of.keep(component, partial(bytes, data))
             results.append(ComponentResult(component, rewritten))
-            disk += _bytes_of(component, rewritten, data) if weights else 0
+            disk += bytes_of(component, rewritten, data) if weights else 0
     if refused is not None and not results:
         raise refused
     if request.strict_policy:
@@ -337,6 +337,7 @@ def _produce(
     stays = () if before is None else before.kept
     check_used(source.loras, [*source.owners, *(component.owner for component in stays)])
     known.begin(target, request.policy, request.target, passes)
+    writer = ComponentWriter(request.policy, request.target, passes, request.between, known, sink, progress)
     carried = source.carried()
     for name, text in ({} if carried is None else carried.files).items():
         sink.write(name, [text])
@@ -351,12 +352,12 @@ def _produce(
             component = replace(component, graph_name=graph)  # a file of edited weights is called after it
             component = weights_of.with_places(component)
             try:
-                rewritten, data_of = _write_graph(component, graph, request, passes, known, sink, progress)
+                rewritten, data_of = writer.graph(component, graph)
             except TraceError as error:
                 refused = _refused(failed, component, error, refused)
                 continue
             weights_of.keep(component, data_of)
-            lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
+            lossy = writer.weights(component, rewritten, data_of, inputs)
             result = ComponentResult(component, rewritten, graph, lossy)
             if request.target.runtime == "lite":
                 result = replace(result, config=write_config(result, request.target, target, sink))
@@ -513,73 +514,6 @@ def _without_paths(text: str, paths: Iterable[Path]) -> str:
     for path in (found for given in paths for found in (given.resolve(), given)):
         text = text.replace(f"{path}/", "").replace(str(path), path.name)
     return text.rstrip(".")
-
-
-def _write_graph(
-    component: Component,
-    name: str,
-    request: CompileRequest,
-    passes: Sequence[pass_manager.Pass],
-    known: Incremental,
-    sink: Sink,
-    progress: Progress,
-) -> tuple[Rewritten, Callable[[], bytes]]:
-    """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output. What reads it anew
-    comes with it."""
-    standing = known.graph(component, name) if request.between is None else None
-    if standing is not None:
-        progress.stage(component.name, "unchanged")
-        sink.adopt(name, known.standing(name), standing.file)
-        return standing.rewritten, known.standing(name).read_bytes
-    progress.stage(component.name, "rewrite")
-    rewritten, data = rewrite(component, request.policy, request.target, passes, request.between)
-    known.keep_graph(component, KnownGraph(rewritten, sink.write(name, [data])))
-    return rewritten, lambda: data
-
-
-def _written_file(component: Component, rewritten: Rewritten) -> str:
-    """The file that weights are written into, if they are not all where others have them."""
-    streamed = component.streamed_name
-    if rewritten.files:
-        return streamed if streamed in rewritten.files else ""
-    return streamed or rewritten.edited_file
-
-
-def _bytes_of(component: Component, rewritten: Rewritten, data: bytes) -> int:
-    """Bytes of a graph and of the weights that are written for it; those of the source's files are linked."""
-    location = _written_file(component, rewritten)
-    return len(data) + (external.end_of(codec.parse(data, component.where), location) if location else 0)
-
-
-def _write_weights(
-    component: Component,
-    rewritten: Rewritten,
-    data_of: Callable[[], bytes],
-    inputs: Mapping[str, FileDigest],
-    known: Incremental,
-    sink: Sink,
-    progress: Progress,
-) -> tuple[str, ...]:
-    """Hand the component's weights to the sink, those of the graph that `data_of` reads; the parameters that lost
-    values to their type."""
-    for location, path in component.adopted.items():
-        sink.adopt(location, path, inputs[location])
-    location = _written_file(component, rewritten)
-    if not location:
-        return ()
-    standing = known.weights(component, rewritten, location)
-    if standing is not None:
-        sink.adopt(location, known.standing(location), standing.file)
-        return standing.lossy
-    progress.stage(component.name, "weights")
-    lossy: list[str] = []
-    edited = rewritten.edited or component.shared
-    graph = codec.parse(data_of(), component.where) if edited else component.parse()
-    if isinstance(sink, OutputStage):
-        check_room(sink.place.path, external.end_of(graph, location))
-    written = sink.write(location, streamed_chunks(component, graph, location, progress, lossy))
-    known.keep_weights(component, rewritten, location, KnownWeights(written, tuple(lossy)))
-    return tuple(lossy)
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:

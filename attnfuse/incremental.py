@@ -26,6 +26,7 @@ from attnfuse import plugins
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import FORMAT, Store, key_of
 from attnfuse.cache.traces import Traces
+from attnfuse.component import Component
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.output import FileDigest, OutputPlace, OutputStage
 from attnfuse.pass_manager import Pass
@@ -33,7 +34,6 @@ from attnfuse.policy import Policy
 from attnfuse.processes import started_ns
 from attnfuse.rewriting import Rewritten
 from attnfuse.serialisation import parse_json, to_json
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 
 #: Beside attnfuse and the passes: what reads, computes and writes for them.

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
 from attnfuse.lora.fitting import FIXED_NAME, baked_in
@@ -49,7 +50,7 @@ from attnfuse.report.model import ComponentEntry, Manifest, ManifestComponent, R
 from attnfuse.report.page import page
 from attnfuse.rewriting import original_at, rewrite
 from attnfuse.shared_weights import with_places_in
-from attnfuse.sources import SUFFIX, Component, Load, Source, open_source
+from attnfuse.sources import SUFFIX, Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import STAYS, Certified, certificates, says_more, still_holds
 from attnfuse.targets import Target

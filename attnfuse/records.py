@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.decisions import SiteRecord
 from attnfuse.output import FileDigest, OutputPlace
 from attnfuse.plugins import load as installed_extensions
@@ -18,7 +19,6 @@ from attnfuse.report.build import report as build_report
 from attnfuse.report.model import Manifest, ManifestComponent, ManifestInput, ManifestPipeline, Report
 from attnfuse.rewriting import Rewritten, original_at
 from attnfuse.serialisation import to_json
-from attnfuse.sources import Component
 from attnfuse.standing import STAYS, certificates, says_more, still_holds
 from attnfuse.targets import Target
 from attnfuse.targets.converter import converted_type

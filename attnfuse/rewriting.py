@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from attnfuse import collector, pass_manager, plugins
+from attnfuse.component import Component
 from attnfuse.cost.compare import compare
 from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
@@ -32,7 +33,6 @@ from attnfuse.report.build import (
     with_ids,
 )
 from attnfuse.report.model import BesideEntry, KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
 from attnfuse.verify.graph.structure import check_fused_nodes, check_interface, check_structure

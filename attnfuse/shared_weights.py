@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from attnfuse.component import Component, Place
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import ModelProto, TensorProto
-from attnfuse.sources import Component, Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from attnfuse.component import Component
 from attnfuse.decisions import SiteRecord
 from attnfuse.errors import SourceError
 from attnfuse.output import digest
@@ -18,7 +19,6 @@ from attnfuse.policy import Policy, SiteQuery
 from attnfuse.records import ComponentResult
 from attnfuse.rewriting import at_batches
 from attnfuse.serialisation import from_json
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Level, batches_of, verify_batches, verify_component
 from attnfuse.written_weights import hold_original, link_or_copy

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from attnfuse.component import Component
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import EditedWeight, edited_weight
@@ -21,7 +22,6 @@ from attnfuse.mindir.streaming import value_chunks, variables
 from attnfuse.output import edited_weights
 from attnfuse.progress import Progress
 from attnfuse.shared_weights import place_shared
-from attnfuse.sources import Component
 
 
 class Settled(NamedTuple):
