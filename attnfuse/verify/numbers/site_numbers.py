@@ -26,9 +26,7 @@ import numpy as np
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import CONSTANT, Model, Node, short_name
 from attnfuse.ir.graph import tensor_type as type_of_tensor
-from attnfuse.ir.operators.columns import Role
-from attnfuse.ir.questions import LAYOUTS, factor_positions, role, source
-from attnfuse.ir.types import Array, TensorType
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import edited_weight
@@ -36,7 +34,7 @@ from attnfuse.mindir.external import parameter_name
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
-from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding, softmaxed
+from attnfuse.verify.numbers.baseline import hiding_number, honest_rounding
 from attnfuse.verify.numbers.comparison import (
     Asked,
     Part,
@@ -54,6 +52,7 @@ from attnfuse.verify.numbers.comparison import (
     rows_without_nan,
     site_margin,
 )
+from attnfuse.verify.numbers.scores import scores_of
 from attnfuse.verify.numbers.site_draws import operands
 from attnfuse.verify.result import OutputFigures, SiteFigures
 
@@ -148,7 +147,7 @@ def _figures(
     types, where that is known.
     """
     original, fused = sides
-    scores = _scores(part.original)
+    scores = scores_of(part.original)
     native = original.run(Arithmetic.NATIVE, values)[0] if own is None else own
     rounding = honest_rounding(part.original, part.fused)
     asked = Asked(original, fused, values, values, rounding, scores)
@@ -176,7 +175,7 @@ def _on_more(site: Site, part: Cut, sides: tuple[Part, Part], seed: int, met: Ou
     samples = draws_of([met])
     again = []
     for n in range(1, samples):
-        made = operands(site, part, seed + n, no_fully_masked_rows=True)[0]
+        made = operands(site, part, sides[0], seed + n, no_fully_masked_rows=True)[0]
         (result,) = sides[1].run(Arithmetic.NATIVE, made.values)
         again.append(_figures(site, part, sides, made.values, result, is_about_masks=False, samples=samples)[0])
     return pooled(met, again)
@@ -246,48 +245,6 @@ def _types(site: Site, part: Cut) -> list[str]:
 # --- scores
 
 
-def _scores(model: Model) -> list[str]:
-    """Values between the product of query and key and the mask, of all parts of the keys: the product first, then as
-    scaled."""
-    products = (_product(model, value) for value in softmaxed(model))
-    return [value for product in dict.fromkeys(filter(None, products)) for value in _scaled(model, product)]
-
-
-def _product(model: Model, value: str) -> str | None:
-    """The nearest product behind the softmax, through values of the scores' size."""
-    tensor_type = model.type_of(value)
-    level, seen = [value], {value}
-    while level:
-        for name in level:
-            node = model.producer(name)
-            if node is not None and role(node) is Role.PRODUCT:
-                return name
-        behind = [v for name in level if (node := model.producer(name)) is not None for v in node.inputs]
-        level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(tensor_type)]
-        seen.update(level)
-    return None
-
-
-def _scaled(model: Model, product: str) -> list[str]:
-    found = [product]
-    made = model.producer(product)
-    if made is not None and factor_positions(made) != (0, 1):
-        return found  # its result has the mask in it already; only the product inside is told
-    while True:
-        users = [u.node for u in model.uses(found[-1]) if u.node is not None]
-        if len(users) != 1 or not (users[0].op in SCALING or source(users[0], LAYOUTS) == found[-1]):
-            return found
-        others = [v for v in users[0].inputs if v != found[-1]]
-        sizes_of_others = [tensor_type.size for v in others if (tensor_type := model.type_of(v)) is not None]
-        if any(size != 1 for size in sizes_of_others):
-            return found
-        found.append(users[0].name)
-
-
-def _size(tensor_type: TensorType | None) -> int:
-    return tensor_type.size if tensor_type is not None and tensor_type.is_static else -1
-
-
 def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> list[str]:
     """The first scores that the formula's own type, or the type the site is computed in, cannot hold."""
     for value, peak in peaks.items():
@@ -327,7 +284,7 @@ def _draws(
     original, fused = sides
     rounding = honest_rounding(part.original, part.fused)
     drawn: dict[str, _Drawn] = {}
-    for made in operands(site, part, seed, no_fully_masked_rows=no_fully_masked_rows):
+    for made in operands(site, part, original, seed, no_fully_masked_rows=no_fully_masked_rows):
         if not made.masked:
             exact = original.run(Arithmetic.EXACT, made.values)[0]
             result = fused.run(Arithmetic.EXACT, made.values)[0]
