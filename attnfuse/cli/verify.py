@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
@@ -25,6 +24,7 @@ from attnfuse.cli.options import (
     json_option,
     max_memory,
     progress_option,
+    refuse_given,
     shape_options,
     shapes_of,
     trace_options,
@@ -122,7 +122,7 @@ def verify_command(
     """
     first = None if original is None else Path(original)
     if certificate is not None and (first is None) == (fused is None):
-        _refuse(context, _OF_RUN, "is for a verification, and --certificate runs nothing; drop it.")
+        refuse_given(context, _OF_RUN, "is for a verification, and --certificate runs nothing; drop it.")
         return _check(certificate, first, fused)
     if original is None or first is None or certificate is not None:
         raise UsageError("name an output (attnfuse verify OUT), a source and its output, or two graphs.")
@@ -133,11 +133,11 @@ def verify_command(
     if data is not None and level == "static":
         raise UsageError("--data feeds level full, or sampled; drop it or --level static.")
     if fused is not None and not fused.is_dir():
-        _refuse(context, _OF_OUTPUT, "is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
+        refuse_given(context, _OF_OUTPUT, "is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
         files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
         if measure_memory:
-            unused = ("level", "profiled", "max_memory")
-            _refuse(context, unused, "is for a verification, and --measure-memory only measures; drop one.")
+            of_numbers = ("level", "profiled", "max_memory")
+            refuse_given(context, of_numbers, "is for a verification, and --measure-memory only measures; drop one.")
             return _measure(first, fused, seed, files, as_json=as_json)
         with _accounted(profiled, max_memory), watched(say):
             result = _two_graphs(first, fused, level, seed, files)
@@ -147,7 +147,8 @@ def verify_command(
     if fused is None and data is not None:
         raise UsageError("--data is for the runs of source and output: attnfuse verify SOURCE OUT.")
     if fused is None:
-        _refuse(context, (*_OF_SOURCE, "seed"), "is for attnfuse verify SOURCE OUT, and no source is named; drop it.")
+        unused = (*_OF_SOURCE, "seed")
+        refuse_given(context, unused, "is for attnfuse verify SOURCE OUT, and no source is named; drop it.")
     output = first if fused is None else fused
     request = VerifyRequest(
         output=output,
@@ -190,14 +191,6 @@ def _accounted(profiled: Path | None, max_memory: int | None) -> Iterator[None]:
             say(f"the profile {profiled} is empty, as nothing was run: --again verifies what a certificate tells, too.")
             return
         say_lines("\n".join(costs.table()))
-
-
-def _refuse(context: click.Context, parameters: Collection[str], why: str) -> None:
-    """Raise UsageError for one of these that the command line gives: what it asks for would not be done."""
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{parameter.opts[0]} {why}")
 
 
 def _check(certificate: Path, original: Path | None, fused: Path | None) -> int:
