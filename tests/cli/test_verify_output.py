@@ -13,6 +13,7 @@ from attnfuse import output_verification
 from attnfuse.staged_verification import Staged, verify_staged
 from attnfuse.verify import ComponentVerification
 from tests.cli.conftest import NAMES, Answer, Command, Run, verified
+from tests.support.console import logged
 from tests.support.tracer import Tracer, stand_in
 
 
@@ -44,7 +45,9 @@ def test_an_output_is_verified_against_its_source_once(command: Command, source:
         f"{name}: not verified again: the certificate is of the same files" for name in NAMES
     ]
     assert (out / "verification.json").read_bytes() == document
-    assert "not verified again" not in run("--again").err
+    log = out.parent / "verify.log"
+    assert "not verified again" not in run("--again", "--log-file", str(log)).err
+    assert any(line.startswith("unet: verifying ") for line in logged(log))
     assert run("--level", "static").err.count("not verified again") == 3  # full says more
     assert "not verified again" not in run("--seed", "5").err
     assert verified(out) == dict.fromkeys(NAMES, ("full", 5))
