@@ -42,6 +42,7 @@ from attnfuse.output import (
     OutputPlace,
     OutputStage,
     digest,
+    no_output,
     schema_of,
 )
 from attnfuse.policy import PassOption, Policy
@@ -127,13 +128,22 @@ def _read(kind: type[_Document], place: OutputPlace, name: str) -> _Document:
         content = path.read_bytes()
         return kind.model_validate_json(content)
     except FileNotFoundError:
-        raise SourceError(f"{place.path} is no output of attnfuse: {path.name} is missing.") from None
+        raise SourceError(_missing(place, name)) from None
+    except NotADirectoryError:
+        raise SourceError(f"{no_output(place.path)}.") from None
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValidationError:
         found, wanted = schema_of(content), kind.model_fields["schema_"].default
         what = f"is {found}, and this attnfuse reads {wanted}" if found not in (None, wanted) else "is damaged"
         raise SourceError(f"{path} {what}; compile again.") from None
+
+
+def _missing(place: OutputPlace, name: str) -> str:
+    """What is wrong where a document is not there."""
+    if name == MANIFEST:
+        return f"{no_output(place.path)}."
+    return f"{place.path} is damaged: its {place.beside(name)} is missing; compile again."
 
 
 def asked_beside(graph: Path) -> Asked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from attnfuse import pass_manager
 from attnfuse.component import Component
 from attnfuse.decisions import SiteRecord
+from attnfuse.names import counted
 from attnfuse.output import FileDigest, OutputPlace
 from attnfuse.plugins import load as installed_extensions
 from attnfuse.policy import DECISIONS_SCHEMA, Policy, PolicyDecision, SiteQuery
@@ -111,8 +113,17 @@ def _warnings(result: ComponentResult, target: Target) -> Iterator[str]:
     """Those about one component, each beginning with its name."""
     yield from (f"{result.name}: {warning}" for warning in result.component.warnings)
     yield from type_warnings(target, result.name, result.rewritten.unsupported)
+    restored = Counter(site.reason for site in result.sites if _was_fused(site))
+    for reason, count in restored.items():
+        yield f"{result.name}: of the source, {counted(count, 'fused node')} did not stay fused: {reason}"
     for parameter in result.lossy:
         yield f"{result.name}: parameter {parameter!r} has values too large for its type; they became infinite"
+
+
+def _was_fused(site: SiteRecord) -> bool:
+    """Whether a fused node of the source is a formula now, because of the target: the result is slower than it was."""
+    is_formula = site.form == "fused" and site.status == "kept" and site.operator is None
+    return is_formula and site.code.startswith("target.")
 
 
 def _untested(results: Sequence[ComponentResult]) -> list[str]:

@@ -21,7 +21,7 @@ from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
-from attnfuse.report.beside import beside
+from attnfuse.report.beside import beside, result_nodes, source_nodes
 from attnfuse.report.build import (
     check_census,
     count_sites,
@@ -191,7 +191,7 @@ def _rewrite(
         without_kernel=kernel_entries(model, target),
         inputs=inputs,
         outputs=outputs,
-        cost=Comparison(not_estimated=ANY_BATCH) if component.batches else compare(original, model, target.soc),
+        cost=_cost(component, original, model, target.soc, sites),
         beside=beside(model, sites),
         weights=values.asked,
         edited=settled.edited,
@@ -199,6 +199,12 @@ def _rewrite(
         files=settled.files,
     )
     return rewritten, codec.serialise(model.proto) if changed or settled.files else source
+
+
+def _cost(component: Component, original: Model, model: Model, soc: str, sites: Sequence[SiteRecord]) -> Comparison:
+    if component.batches:
+        return Comparison(not_estimated=ANY_BATCH)
+    return compare(original, model, soc, (source_nodes(original, sites), result_nodes(model, sites)))
 
 
 def _check_source(component: Component, original: Model, verifier: Verifier) -> None:

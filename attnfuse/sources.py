@@ -53,7 +53,10 @@ from attnfuse.tracing.several_sizes import put_together
 from attnfuse.tracing.workers import Workers
 
 SUFFIX = ".mindir"
-_AGAIN = "attnfuse wrote this graph: what it fused stays as it is, and counts as already fused"
+_AGAIN = (
+    "attnfuse wrote this graph: what it fused counts as fused in the source; for another policy or SoC, compile what "
+    "it was made of"
+)
 
 
 class Source(Protocol):
@@ -174,8 +177,14 @@ def _check_not_compiled(folder: Path) -> None:
         return
     origin = ONLY_GRAPHS if manifest.pipeline is None else manifest.pipeline.origin
     raise UsageError(
-        f"{folder} was compiled by attnfuse already; its source was {origin}: name that, or attnfuse verify {folder}."
+        f"{folder} was compiled by attnfuse already; its source was {origin}: name that. What was decided is told by "
+        f"attnfuse explain {folder}, and attnfuse verify {folder} checks it."
     )
+
+
+def is_output(folder: Path) -> bool:
+    """Whether attnfuse wrote this folder."""
+    return _manifest(folder / MANIFEST) is not None
 
 
 def _manifest(path: Path) -> Manifest | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from attnfuse.cli.sizes import size_option
@@ -100,6 +101,14 @@ def shapes_of(options: Mapping[str, Any]) -> ShapeOptions:
         sequence_length=plain,
         sequence_lengths=tuple(lengths.items()),
     )
+
+
+def refuse_given(context: click.Context, parameters: Collection[str], why: str) -> None:
+    """Raise UsageError for one of these that the command line gives: what it asks for would not be done."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{parameter.opts[0]} {why}")
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

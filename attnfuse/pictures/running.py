@@ -15,7 +15,7 @@ from PIL import Image
 
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.ir.types import Array
-from attnfuse.output import MANIFEST, digest
+from attnfuse.output import MANIFEST, digest, no_output
 from attnfuse.pictures import BackendName
 from attnfuse.pictures.recording import Call, Recording
 from attnfuse_runtime import AttnfuseRuntimeError
@@ -92,6 +92,8 @@ def run_folder(
     `size` is the width and height that the pictures are to have, which must be compiled. Raises SourceError
     where the folder is none that runs, or a graph fails; UsageError for arguments that do not fit it.
     """
+    if not (folder / MANIFEST).is_file():
+        raise SourceError(f"{no_output(folder)}.")
     with own_errors():
         manifest = read_manifest(folder)
         check_size(manifest, size)

@@ -29,7 +29,7 @@ def _lines(record: SiteRecord) -> Iterator[str]:
         yield f"          {code.meaning}"
     if record.reason:
         yield f"          {record.reason}"
-    yield f"rule      {record.rule or 'none decided it'}"
+    yield f"rule      {record.rule or _no_rule(record)}"
     yield from _form(record)
     yield from _section("region", record.region)
     yield from _section("identities", (f"{i.operand}: {i.identity}  at {short_name(i.at)}" for i in record.identities))
@@ -47,6 +47,10 @@ def _lines(record: SiteRecord) -> Iterator[str]:
         if record.failure is None:
             yield ""
         yield f"to match  {code.hint}"
+
+
+def _no_rule(record: SiteRecord) -> str:
+    return "none: the target decides here" if record.status == "kept" else "none: no policy was asked here"
 
 
 def _not_taken(other: NotTaken) -> str:

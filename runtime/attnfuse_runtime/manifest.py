@@ -123,7 +123,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _document(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
-        raise FolderError(f"{folder} is no folder that attnfuse wrote: it has no {MANIFEST}.")
+        raise FolderError(f"{folder} is no folder that attnfuse compile wrote: it has no {MANIFEST}; name its output.")
     try:
         document = json.loads(path.read_bytes())
         schema = document["schema"]
