@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
@@ -21,6 +20,9 @@ from attnfuse.mindir.external import byte_size, parameter_name, parameters
 from attnfuse.mindir.low_rank import Delta, LowRank, merged, opened
 from attnfuse.mindir.schema import ModelProto, TensorProto
 from attnfuse.mindir.tensorfile import CHUNK_BYTES, TensorFile
+
+_BLOCK = CHUNK_BYTES // 8
+"""Elements of a weight that a LoRA is added to at once. More, and they leave the processor's cache."""
 
 
 class WeightLocation(Protocol):
@@ -114,38 +116,17 @@ class StoredWeights:
                     f"what {delta.source.file} adds to parameter {name!r} has shape "
                     f"{list(delta.shape)}, and the parameter {list(parameter.dims)}; it was made for another model."
                 )
-        end = parameter.dims[0] * row if last is None else last
-        step = max(1, CHUNK_BYTES // (row * np.dtype(np.float32).itemsize))
-        for begin in range(first // row, -(-end // row), step):
-            rows = range(begin, min(begin + step, -(-end // row)))
-            base = b"".join(file.read(source.key, dtypes.FLOAT32, [], rows.start * row, rows.stop * row))
-            values = merged(np.frombuffer(base, np.float32).reshape(len(rows), row), deltas, rows.start)
-            chosen = values.reshape(-1)[max(0, first - rows.start * row) : end - rows.start * row]
-            yield _rounded(chosen, dtype, source.key, overflow)
-
-
-def _rounded(values: npt.NDArray[np.float64], dtype: DType, key: str, overflow: list[str]) -> bytes:
-    """The values in that type; `key` is added to `overflow` where finite ones become infinite."""
-    with np.errstate(over="ignore"):
-        converted = (_to_odd(values) if dtype == dtypes.BFLOAT16 else values).astype(dtype.numpy)
-    within = values.size == 0 or (-dtype.largest <= values.min() and values.max() <= dtype.largest)
-    if not overflow and not within and np.isfinite(values[np.isinf(converted)]).any():
-        overflow.append(key)
-    return converted.tobytes()
-
-
-def _to_odd(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """The values in float32, where inexact the neighbour whose last bit is set (Boldo and Melquiond, "When double
-    rounding is odd").
-
-    ml_dtypes goes from float64 to bfloat16 by way of float32, and so rounds twice: from such a float32 that gives what
-    one rounding does.
-    """
-    nearest = values.astype(np.float32)
-    with np.errstate(invalid="ignore"):  # of infinite ones, which stay
-        off = values - nearest
-    is_even = np.isfinite(values) & (off != 0) & (nearest.view(np.uint32) & 1 == 0)
-    return np.where(is_even, np.nextafter(nearest, np.copysign(np.inf, off).astype(np.float32)), nearest)
+        begin, end = first // row, -(-(parameter.dims[0] * row if last is None else last) // row)
+        step = max(1, _BLOCK // row)
+        for base in file.float_rows(source.key, row, begin, end, step):
+            made, largest = merged(base, deltas, begin, dtype)
+            chosen = slice(max(0, first - begin * row), None if last is None else last - begin * row)
+            kept = made.reshape(-1)[chosen]
+            may_overflow = not largest < dtype.largest  # as float32 has it, which may be rounded up to that
+            if not overflow and may_overflow and (np.isinf(kept) & np.isfinite(base.reshape(-1)[chosen])).any():
+                overflow.append(source.key)
+            yield kept.tobytes()
+            begin += len(base)
 
 
 def _bytes(path: Path, offset: int, length: int) -> Iterator[bytes]:

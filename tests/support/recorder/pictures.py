@@ -176,10 +176,6 @@ _PRIOR: Final = Recording(
     tokens={"tokenizer": 7},
 )
 _LCM: Final = {"unet": {**SD21_UNET, "time_cond_proj_dim": 16}}
-_SCALE: Final = {"controlnet_conditioning_scale": 1.0}
-"""What graphs have fixed, and these pipelines have otherwise by default."""
-
-_ONE_PICTURE: Final = {"controlnet: conditioning_scale = [1.0] is given": "of the one picture that is planned"}
 _CONTROLNET: Final = {"controlnet": {**pictures.CONTROLNET, "conditioning_embedding_out_channels": [8, 16]}}
 _XL_CONTROLNET: Final = {"controlnet": pictures.XL_CONTROLNET}
 _UNION: Final = {"controlnet": pictures.CONTROLNET_UNION}
@@ -193,12 +189,8 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "StableDiffusionInpaintPipeline": varied(_SD, call=_INPAINTED),
     "StableDiffusionAdapterPipeline": varied(_SD, {"adapter": pictures.T2I_ADAPTER}, {"image": PICTURE}, shapes=WIDE),
     "StableDiffusionControlNetPipeline": varied(_SD, _CONTROLNET, {"image": PICTURE}),
-    "StableDiffusionControlNetImg2ImgPipeline": varied(
-        _SD, _CONTROLNET, {"image": PICTURE, "control_image": PICTURE, **_SCALE}
-    ),
-    "StableDiffusionControlNetInpaintPipeline": varied(
-        _SD, _CONTROLNET, {**_INPAINTED, "control_image": PICTURE, **_SCALE}
-    ),
+    "StableDiffusionControlNetImg2ImgPipeline": varied(_SD, _CONTROLNET, {"image": PICTURE, "control_image": PICTURE}),
+    "StableDiffusionControlNetInpaintPipeline": varied(_SD, _CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
     "StableDiffusionPipeline of latent consistency": varied(_SD, _LCM, scheduler="LCMScheduler"),
     "StableDiffusionImg2ImgPipeline of latent consistency": varied(
         _SD, _LCM, {"image": PICTURE}, scheduler="LCMScheduler"
@@ -207,7 +199,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE}, scheduler="LCMScheduler"
     ),
     "StableDiffusionControlNetImg2ImgPipeline of latent consistency": varied(
-        _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE, "control_image": PICTURE, **_SCALE}, scheduler="LCMScheduler"
+        _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE, "control_image": PICTURE}, scheduler="LCMScheduler"
     ),
     "StableDiffusionXLPipeline of latent consistency": varied(
         _XL, {"unet": {**XL_UNET, "time_cond_proj_dim": 16}}, scheduler="LCMScheduler"
@@ -224,20 +216,17 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     ),
     "StableDiffusionXLControlNetPipeline": varied(_XL, _XL_CONTROLNET, {"image": PICTURE}),
     "StableDiffusionXLControlNetImg2ImgPipeline": varied(
-        _XL, _XL_CONTROLNET, {"image": PICTURE, "control_image": PICTURE, **_SCALE}
+        _XL, _XL_CONTROLNET, {"image": PICTURE, "control_image": PICTURE}
     ),
     "StableDiffusionXLControlNetInpaintPipeline": varied(_XL, _XL_CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
-    "StableDiffusionXLControlNetUnionPipeline": varied(
-        _XL, _UNION, {"control_image": [PICTURE], "control_mode": [1], **_SCALE}, otherwise=_ONE_PICTURE
-    ),
+    "StableDiffusionXLControlNetUnionPipeline": varied(_XL, _UNION, {"control_image": [PICTURE], "control_mode": [1]}),
     "StableDiffusionXLControlNetUnionImg2ImgPipeline": varied(
         _XL,
         _UNION,
-        {"image": PICTURE, "control_image": [PICTURE], "control_mode": [1], **_SCALE},
-        otherwise=_ONE_PICTURE,
+        {"image": PICTURE, "control_image": [PICTURE], "control_mode": [1]},
     ),
     "StableDiffusionXLControlNetUnionInpaintPipeline": varied(
-        _XL, _UNION, {**_INPAINTED, "control_image": [PICTURE], "control_mode": [1], **_SCALE}, otherwise=_ONE_PICTURE
+        _XL, _UNION, {**_INPAINTED, "control_image": [PICTURE], "control_mode": [1]}
     ),
     "StableDiffusion3Pipeline": _SD3,
     "StableDiffusion3Img2ImgPipeline": varied(_SD3, call={"image": PICTURE}),
