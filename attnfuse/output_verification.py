@@ -48,7 +48,8 @@ from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import ComponentEntry, Manifest, ManifestComponent, Report
 from attnfuse.report.page import page
 from attnfuse.rewriting import original_at, rewrite
-from attnfuse.sources import SUFFIX, Component, Load, Source, open_source
+from attnfuse.source_files import SUFFIX
+from attnfuse.sources import Component, Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import STAYS, Certified, certificates, says_more, still_holds
 from attnfuse.targets import Target

@@ -31,7 +31,8 @@ from attnfuse import pass_manager
 from attnfuse.errors import SourceError, TraceError
 from attnfuse.policy import Policy, policy_of
 from attnfuse.rewriting import rewrite
-from attnfuse.sources import SUFFIX, Component
+from attnfuse.source_files import SUFFIX
+from attnfuse.sources import Component
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from tools.corpus import store
 

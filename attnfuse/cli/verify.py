@@ -49,6 +49,8 @@ _OF_SOURCE = (
     "dtype",
     "inputs_file",
     "loras",
+    "config",
+    "vae",
     "variant",
     "revision",
     "subfolder",

@@ -20,16 +20,19 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import byte_size, parameter_name, parameters
 from attnfuse.mindir.low_rank import Delta, LowRank, merged, opened
 from attnfuse.mindir.schema import ModelProto, TensorProto
+from attnfuse.mindir.taken import Taken, read_taken
 from attnfuse.mindir.tensorfile import CHUNK_BYTES, TensorFile
 
 
 class WeightLocation(Protocol):
-    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`."""
+    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`, or what is `taken` of one."""
 
     @property
     def file(self) -> Path: ...
     @property
     def key(self) -> str: ...
+    @property
+    def taken(self) -> Taken | None: ...
 
 
 class StoredWeights:
@@ -69,7 +72,7 @@ class StoredWeights:
         if source is not None and name in self._added:
             return self._merged(parameter, source, self._added[name], dtype, overflow, first, last)
         if source is not None:
-            return self._file(parameter, source).read(source.key, dtype, overflow, first, last)
+            return _read(self._file(parameter, source), source, dtype, overflow, first, last)
         begin, end = first * dtype.itemsize, None if last is None else last * dtype.itemsize
         if not parameter.HasField("external_data"):
             return iter((parameter.raw_data[begin:end],)) if parameter.raw_data else None
@@ -83,10 +86,15 @@ class StoredWeights:
         if source.file not in self._opened:
             self._opened[source.file] = TensorFile(source.file)
         file = self._opened[source.file]
-        shape = file.entry(source.key).shape
-        if math.prod(shape) != math.prod(parameter.dims):
+        taken = source.taken or Taken(source.key)
+        shape = file.entry(taken.key).shape
+        try:
+            fits = math.prod(taken.shape(shape)) == math.prod(parameter.dims)
+        except ValueError:
+            fits = False
+        if not fits:
             raise SourceError(
-                f"tensor {source.key!r} of {source.file} has shape {list(shape)}; "
+                f"tensor {taken.key!r} of {source.file} has shape {list(shape)}; "
                 f"parameter {parameter_name(parameter)!r} has {list(parameter.dims)}."
             )
         return file
@@ -118,10 +126,19 @@ class StoredWeights:
         step = max(1, CHUNK_BYTES // (row * np.dtype(np.float32).itemsize))
         for begin in range(first // row, -(-end // row), step):
             rows = range(begin, min(begin + step, -(-end // row)))
-            base = b"".join(file.read(source.key, dtypes.FLOAT32, [], rows.start * row, rows.stop * row))
+            base = b"".join(_read(file, source, dtypes.FLOAT32, [], rows.start * row, rows.stop * row))
             values = merged(np.frombuffer(base, np.float32).reshape(len(rows), row), deltas, rows.start)
             chosen = values.reshape(-1)[max(0, first - rows.start * row) : end - rows.start * row]
             yield _rounded(chosen, dtype, source.key, overflow)
+
+
+def _read(
+    file: TensorFile, source: WeightLocation, dtype: DType, overflow: list[str], first: int, last: int | None
+) -> Iterator[bytes]:
+    """Elements of a weight of a checkpoint; see `TensorFile.read`."""
+    if source.taken is None:
+        return file.read(source.key, dtype, overflow, first, last)
+    return read_taken(file, source.taken, dtype, overflow, first, last)
 
 
 def _rounded(values: npt.NDArray[np.float64], dtype: DType, key: str, overflow: list[str]) -> bytes:
