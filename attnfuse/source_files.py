@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from attnfuse.output import MANIFEST
 from attnfuse.report.model import ONLY_GRAPHS, Manifest
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.checkpoint import is_of_variant
-from attnfuse.tracing.contract import Fetch
+from attnfuse.tracing.folder import VAE
+from attnfuse.tracing.original import parts_in
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.plan import Planned
 
@@ -27,10 +29,11 @@ def found_files(source: str, terms: Terms, *, weights: bool = True) -> tuple[Pat
     """The folder of a pipeline's configurations, and the terms with where other files of it are."""
     fetch = terms.fetch
     checkpoint = Path(source) if fetch.config else None
-    vae = tracing_source.resolve(fetch.vae, weights=weights, fetch=Fetch(offline=fetch.offline)) if fetch.vae else None
     for named in filter(None, (fetch.config or source, fetch.vae)):
         check_not_compiled(Path(named))
-    folder = tracing_source.resolve(fetch.config or source, weights=weights, fetch=fetch)
+    unread = parts_in(checkpoint) if checkpoint is not None else ()
+    folder = tracing_source.resolve(fetch.config or source, weights=weights, fetch=fetch, unread=unread)
+    vae = tracing_source.resolve_vae(fetch.vae, weights=weights, offline=fetch.offline) if fetch.vae else None
     return folder, replace(terms, checkpoint=checkpoint, vae=vae)
 
 
@@ -46,6 +49,14 @@ def check_not_weights(path: Path) -> None:
     if path.suffix == ".safetensors" and path.is_file():
         with contextlib.suppress(OSError):
             codec.check_format(path)
+
+
+def check_same_vae(name: str, now: Iterable[str], was: Iterable[str]) -> None:
+    """Raise UsageError where a component was compiled with a VAE in place of the pipeline's, and now has none, or the
+    other way round. `now` and `was` are the names of what its graph has fixed."""
+    if (VAE in was) != (VAE in now):
+        whose = "the pipeline's own VAE, and --vae gives another" if VAE in now else "the VAE that --vae gave then"
+        raise UsageError(f"{name} was compiled with {whose} (see {VAE} in {MANIFEST}); give the same.")
 
 
 def check_not_compiled(folder: Path) -> None:

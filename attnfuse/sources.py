@@ -227,7 +227,8 @@ def _told_of_vae(plan: ComponentPlan, vae: Path | None) -> ComponentPlan:
     if vae is None or plan.model != VAE:
         return plan
     repository, revision = tracing_source.origin(vae)
-    value = {"source": repository or vae.resolve().name, "revision": revision}
+    name = vae.resolve().name if vae.resolve().name != VAE else f"{vae.resolve().parent.name}/{VAE}"
+    value = {"source": repository or name, "revision": revision}
     meaning = "the VAE of another repository, in the place of the pipeline's; for its own compile without --vae"
     return replace(plan, fixed=(FixedValue(VAE, value, meaning), *plan.fixed))
 

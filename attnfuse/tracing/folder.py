@@ -133,21 +133,18 @@ def read_pipeline(folder: Path) -> PipelineFolder:
 
 
 def with_vae(pipeline: PipelineFolder, folder: Path) -> PipelineFolder:
-    """The pipeline with the VAE of another folder, that of a model or of a pipeline.
+    """The pipeline with the VAE of another folder.
 
-    Raises SourceError where that has none, UsageError where the pipeline has none.
+    Raises SourceError as `read_pipeline`, UsageError where the pipeline has none.
     """
     if VAE not in pipeline.classes:
         raise UsageError(f"{pipeline.root} has no {VAE} that another could take the place of; drop --vae.")
-    given = read_pipeline(folder)
-    own = given if given.class_name else given.named(VAE)
-    if VAE not in own.classes:
-        raise SourceError(f"{folder} has no {VAE}; it has {', '.join(own.classes)}.")
+    own = read_pipeline(folder).named(VAE)
     return replace(
         pipeline,
-        classes={**pipeline.classes, VAE: own.classes[VAE]},
-        libraries={**pipeline.libraries, VAE: own.libraries[VAE]},
-        folders={**pipeline.folders, VAE: own.folders[VAE]},
+        classes={**pipeline.classes, **own.classes},
+        libraries={**pipeline.libraries, **own.libraries},
+        folders={**pipeline.folders, **own.folders},
     )
 
 

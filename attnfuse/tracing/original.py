@@ -41,7 +41,7 @@ def _open_clip(module: str, leaf: str, _config: Config) -> Iterator[Piece]:
 _CLIP = ("CLIPTextModel", "CLIPTextModelWithProjection")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Naming:
     """Names that begin with `prefix`: of the first of these `models` that a pipeline has, of one of these classes."""
 
@@ -120,6 +120,12 @@ def with_checkpoint(pipeline: PipelineFolder, file: Path) -> PipelineFolder:
                 f" of {' and '.join(naming.names)}; give a folder in diffusers layout."
             )
     return replace(pipeline, checkpoint=file, in_checkpoint=found)
+
+
+def parts_in(file: Path) -> frozenset[str]:
+    """What pipelines may call the parts that a single file has weights of. Raises SourceError as `read_tensors`."""
+    namings = {naming for _, naming in (_part_of(key, {}) for key in read_tensors((file,))) if naming is not None}
+    return frozenset(model for naming in namings for model in naming.models)
 
 
 def _check_velocity(pipeline: PipelineFolder, file: Path) -> None:
