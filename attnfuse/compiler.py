@@ -238,8 +238,7 @@ def _check_golden(request: CompileRequest, source: Source) -> None:
         raise UsageError("--golden runs all components of a pipeline, of one known size; drop it, or name a pipeline.")
     from attnfuse.pictures.golden import check_loop
 
-    for folder in source.paths:
-        check_loop(folder)
+    check_loop(next(iter(source.paths)))
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:

@@ -187,7 +187,9 @@ class Incremental:
 
     def _weights_key(self, component: Component, rewritten: Rewritten, location: str) -> str:
         digests = {file: self.digests.of(file).sha256 for file in _read_for_weights(component)}
-        lies: list[list[Any]] = [[name, digests[source.file], source.key] for name, source in component.weights.items()]
+        lies: list[list[Any]] = [
+            [name, digests[source.file], source.key, _plain(source.taken)] for name, source in component.weights.items()
+        ]
         lies += [[place, digests[file]] for place, file in component.adopted.items()]
         lies += [
             [name, digests[one.file], one.up, one.down, one.scale, one.rows, one.of]

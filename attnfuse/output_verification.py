@@ -51,7 +51,8 @@ from attnfuse.report.model import ComponentEntry, Manifest, ManifestComponent, R
 from attnfuse.report.page import page
 from attnfuse.rewriting import original_at, rewrite
 from attnfuse.shared_weights import with_places_in
-from attnfuse.sources import SUFFIX, Load, Source, open_source
+from attnfuse.source_files import SUFFIX, check_same_vae
+from attnfuse.sources import Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import STAYS, Certified, certificates, says_more, still_holds
 from attnfuse.targets import Target
@@ -353,6 +354,8 @@ class _Job:
                 f"{self.component.name} of {self.request.output} was compiled with other LoRAs than --lora gives (see "
                 f"{FIXED_NAME} in its {MANIFEST}); give the same."
             )
+        fixed = ([one.name for one in of] for of in (source.fixed, self.component.fixed))
+        check_same_vae(f"{self.component.name} of {self.request.output}", *fixed)
         changed = self._changed_inputs(source)
         if (
             stood is not None

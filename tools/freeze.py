@@ -32,7 +32,7 @@ from attnfuse.component import Component
 from attnfuse.errors import SourceError, TraceError
 from attnfuse.policy import Policy, policy_of
 from attnfuse.rewriting import rewrite
-from attnfuse.sources import SUFFIX
+from attnfuse.source_files import SUFFIX
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from tools.corpus import store
 

@@ -189,10 +189,25 @@ target_options = (
 
 def fetch_of(options: Mapping[str, Any]) -> Fetch:
     """Which files of a source are read, by the options that say so."""
-    return Fetch(options["revision"], options["subfolder"], options["variant"], options["offline"])
+    names = ("revision", "subfolder", "variant", "offline", "config", "vae")
+    return Fetch(**{name: options[name] for name in names if name in options})
 
+
+#: Of what is read beside SOURCE.
+beside_options = (
+    click.option(
+        "--config",
+        default="",
+        metavar="FOLDER",
+        help="Pipeline (folder or hub id) with what SOURCE, one file of weights, has not: configurations, tokenizers.",
+    ),
+    click.option(
+        "--vae", default="", metavar="FOLDER", help="VAE (folder or hub id) that takes the place of the pipeline's."
+    ),
+)
 
 trace_options = (
+    *beside_options,
     click.option("--variant", default="", metavar="NAME", help="Weights of this variant, where a part has it: fp16."),
     click.option("--revision", metavar="NAME", help="Branch, tag or commit of a hub repository."),
     click.option("--subfolder", default="", metavar="PATH", help="Folder within SOURCE that is compiled."),

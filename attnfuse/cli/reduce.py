@@ -39,7 +39,7 @@ from attnfuse.reduction.commands import Command
 from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.jobs import Job, Values
 from attnfuse.reduction.result import Reduction, Weights, write
-from attnfuse.sources import SUFFIX
+from attnfuse.source_files import SUFFIX
 from attnfuse.targets import Target
 from attnfuse.tracing.inputs import read_inputs
 

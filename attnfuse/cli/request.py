@@ -55,6 +55,8 @@ class SourceOptions:
     revision: str | None
     subfolder: str
     offline: bool
+    config: str
+    vae: str
     loras: tuple[str, ...]
     runtime: str
     soc: str
@@ -89,7 +91,7 @@ class SourceOptions:
             sizes=sizes,
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             loras=tuple(map(parse_lora, self.loras)),
-            fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline),
+            fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline, self.config, self.vae),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),

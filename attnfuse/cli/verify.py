@@ -54,6 +54,8 @@ _OF_SOURCE = (
     "dtype",
     "inputs_file",
     "loras",
+    "config",
+    "vae",
     "variant",
     "revision",
     "subfolder",

@@ -10,6 +10,7 @@ library.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from attnfuse import documents
 from attnfuse.tracing.contract import SizeFacts
-from attnfuse.tracing.folder import SINGLE, Config, PipelineFolder, read_pipeline
+from attnfuse.tracing.folder import SINGLE, VAE, Config, PipelineFolder, read_pipeline, with_vae
 from attnfuse.tracing.source import origin
 from attnfuse.tracing.tokenizer_files import NotMadeError, make_tokenizer
 
@@ -104,27 +105,32 @@ def carried(
     model: str = "",
     several: Sequence[SizeFacts] = (),
     make: MakeTokenizer = make_tokenizer,
+    vae: Path | None = None,
 ) -> Carried:
     """What an output has of the pipeline folder, or of the folder of the single model that a pipeline calls `model`.
 
-    `sizes` are those its components were planned with, `several` all of them where it is compiled for more. A link is
-    followed to another file of the folder, or of the hub cache that it is a snapshot in. Raises SourceError for what is
-    no such folder.
+    `sizes` are those its components were planned with, `several` all of them where it is compiled for more; `vae` is
+    the folder of a VAE in place of the pipeline's. A link is followed to another file of the folder, or of the hub
+    cache that it is a snapshot in. Raises SourceError for what is no such folder.
     """
     pipeline = read_pipeline(folder)
     if SINGLE in pipeline.classes and not pipeline.class_name:
         pipeline = pipeline.named(model or SINGLE)
+    if vae is not None:
+        pipeline = with_vae(pipeline, vae)
     files: dict[str, bytes] = {}
     warnings: list[str] = []
     left_out: dict[str, str] = {}
     for name, path in _places(pipeline):
         try:
-            files[name] = _content(path, _own_roots(folder))
+            files[name] = _content(path, (*_own_roots(folder), *(() if vae is None else _own_roots(vae))))
         except FileNotFoundError:
             continue
         except _LeftOutError as error:
             warnings.append(f"{name} of the source is not in the output: {error}")
             left_out.setdefault(name.partition("/")[0], name)
+    if vae is not None and INDEX in files:
+        files[INDEX] = _index_with(VAE, pipeline, files[INDEX])
     for name, class_name in pipeline.classes.items():
         own = {file: files[f"{name}/{file}"] for file in TOKENIZERS if f"{name}/{file}" in files}
         if own and TOKENIZER not in own:
@@ -137,6 +143,15 @@ def carried(
                     f"no {name}/{TOKENIZER} was made, which attnfuse-runtime reads texts with: {error}; put one there"
                 )
     return Carried(dict(sorted(files.items())), _facts(pipeline, files, sizes, several), tuple(warnings))
+
+
+def _index_with(model: str, pipeline: PipelineFolder, content: bytes) -> bytes:
+    """A model_index.json that names the class that a part has now; as it lies where it does already."""
+    index = documents.parse(content.decode(), "JSON")
+    entry = [pipeline.libraries[model], pipeline.classes[model]]
+    if index[model] == entry:
+        return content
+    return (json.dumps({**index, model: entry}, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _places(pipeline: PipelineFolder) -> Iterator[tuple[str, Path]]:

@@ -16,8 +16,9 @@ from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
 from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions, SizeFacts
-from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
+from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline, with_vae
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.original import with_checkpoint
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.context import SpecContext
@@ -113,6 +114,10 @@ def _survey(
                 " called with."
             )
         pipeline = pipeline.named(given[0].part if given else specs[0].models[0])
+    if terms.vae is not None:
+        pipeline = with_vae(pipeline, terms.vae)
+    if terms.checkpoint is not None:
+        pipeline = with_checkpoint(pipeline, terms.checkpoint)
     for call in given:
         if call.part not in pipeline.classes:
             parts = ", ".join(pipeline.classes)
