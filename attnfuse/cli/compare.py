@@ -41,6 +41,7 @@ from attnfuse.progress import Silent
 from attnfuse.report.model import ManifestComponent
 from attnfuse.terminal import Account, LineProgress
 from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.fixed import CLIP_SKIP
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import require_executor
 
@@ -192,6 +193,10 @@ def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRe
     )
 
 
+_TOLD = ("guidance_rows", "timestep_dtype", CLIP_SKIP)
+"""What of the shapes and types is told of a component by what it has fixed."""
+
+
 def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
     """What is given, and what the manifest tells of the rest."""
     components = {component.name: component for component in written.manifest.components}
@@ -200,11 +205,13 @@ def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
         found["batch"] = decoder.inputs[0].shape[0]
         found["height"], found["width"] = decoder.outputs[0].shape[-2:]
     fixed = [one for component in components.values() for one in component.fixed]
-    told = {name: {one.value for one in fixed if one.name == name} for name in ("guidance_rows", "timestep_dtype")}
+    told = {name: {one.value for one in fixed if one.name == name} for name in _TOLD}
     if len(told["guidance_rows"]) == 1:
         found["guidance"] = told["guidance_rows"] == {2}
     if len(told["timestep_dtype"]) == 1:
         (found["timestep_dtype"],) = told["timestep_dtype"]
+    if len(skipped := told[CLIP_SKIP] - {None}) == 1:
+        (found["clip_skip"],) = skipped
     own = {name: value for name, value in found.items() if getattr(given, name) is None}
     return replace(given, **own, sequence_lengths=given.sequence_lengths or _longer(components.values()))
 

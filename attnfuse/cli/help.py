@@ -30,7 +30,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
             "frames",
             "guidance",
         ),
-        *("timestep_dtype", "inputs_file", "loras", "strict_config", "trace", "jobs", "cache_dir"),
+        *("timestep_dtype", "clip_skip", "inputs_file", "loras", "strict_config", "trace", "jobs", "cache_dir"),
     ),
     "Target and policy": (
         "runtime",

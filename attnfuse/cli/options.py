@@ -84,7 +84,17 @@ def max_memory(command: Command) -> Command:
     )
 
 
-SHAPES = ("batch", "height", "width", "sequence_lengths", "frames", "guidance", "dynamic", "timestep_dtype")
+SHAPES = (
+    "batch",
+    "height",
+    "width",
+    "sequence_lengths",
+    "frames",
+    "guidance",
+    "dynamic",
+    "timestep_dtype",
+    "clip_skip",
+)
 """What of `shape_options`, as the command's parameters are called, says which shapes and types inputs have."""
 
 
@@ -144,6 +154,12 @@ shape_options = (
         "--timestep-dtype",
         type=click.Choice(["float32", "int64"]),
         help="Data type of the scheduler's timesteps.  [default: as the scheduler has them]",
+    ),
+    click.option(
+        "--clip-skip",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Skip the last N layers of CLIP, as pipelines' clip_skip does.",
     ),
     click.option("--frames", type=click.IntRange(1), help="Frames of a video."),
     click.option("--guidance/--no-guidance", default=None, help="Trace for guidance in one batch, or without."),

@@ -48,6 +48,7 @@ class SourceOptions:
     sequence_lengths: tuple[tuple[str, int], ...]
     timestep_dtype: Literal["float32", "int64"] | None
     sizes: tuple[dict[str, int], ...]
+    clip_skip: int | None
     frames: int | None
     guidance: bool | None
     inputs_file: Path | None

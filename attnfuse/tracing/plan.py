@@ -16,6 +16,7 @@ from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
 from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions, SizeFacts
+from attnfuse.tracing.fixed import CLIP_SKIP
 from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline, with_vae
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.original import with_checkpoint
@@ -138,6 +139,7 @@ def _survey(
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
     _check_timesteps(surveyed, shapes)
+    _check_skipped(surveyed, shapes)
     found = () if family is None else contradictions(context, family)
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
@@ -166,6 +168,7 @@ def _survey_unknown(
         surveyed.append(_plan_elsewhere(name, pipeline, family, dtype, shapes, calls, terms))
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
+    _check_skipped(surveyed, shapes)
     return tuple(surveyed)
 
 
@@ -250,6 +253,17 @@ def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:
         raise UsageError(
             f"--timestep-dtype {shapes.timestep_dtype} is for components that take the scheduler's timesteps, and none"
             " does here; drop it."
+        )
+
+
+def _check_skipped(parts: Sequence[Part], shapes: ShapeOptions) -> None:
+    """Raise UsageError where layers are to be skipped, and there is no text encoder whose pipelines do."""
+    if shapes.clip_skip is None or any(part.problem or part.misuse for part in parts):
+        return
+    if not any(one.name == CLIP_SKIP and one.value for part in parts for plan in part.plans for one in plan.fixed):
+        raise UsageError(
+            f"--clip-skip {shapes.clip_skip} is for text encoders of pipelines that have clip_skip, and there is none"
+            " here; drop it."
         )
 
 
@@ -378,7 +392,9 @@ def _read_configs(pipeline: PipelineFolder, family: PipelineFamily | None) -> Co
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:
-    named = {name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames")}
+    named = {
+        name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames", "clip_skip")
+    }
     named |= {f"sequence length of {name}": length for name, length in shapes.sequence_lengths}
     for name, value in named.items():
         if value is not None and value < 1:

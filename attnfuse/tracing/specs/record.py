@@ -93,6 +93,20 @@ class FixedSetting:
 
 
 @dataclass(frozen=True, slots=True)
+class Skip:
+    """How pipelines take the state of an earlier layer from a text encoder, with their argument `clip_skip`.
+
+    The output `output` is then the expression `of`, `{model}` standing for the model's attribute and `{back}` for the
+    state's place from the end: `clip_skip` and `least` more. The states are those of the embedding and of each of the
+    configuration's `num_hidden_layers`.
+    """
+
+    output: str
+    of: str
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineFamily:
     """How a group of pipelines sizes what it hands to its models.
 
@@ -129,7 +143,7 @@ class Spec:
     those of `attnfuse.tracing.patches` that are in force while the model is traced. `source` is the mindone pipeline
     whose call is mirrored. `fixed_settings` are what the graph has fixed beside `fixed` and `constants`. `broken` says
     what in mindone keeps every such model from being traced. `doubt` returns what the user is to be told of the plan,
-    or nothing.
+    or nothing. `skip` says what `clip_skip` does, of a text encoder whose pipelines have it.
     """
 
     class_name: str
@@ -151,6 +165,7 @@ class Spec:
     fixed_settings: tuple[FixedSetting, ...] = ()
     broken: str = ""
     doubt: Callable[[SpecContext], str] | None = None
+    skip: Skip | None = None
 
     def refusal(self, context: SpecContext) -> str:
         """Why this configuration cannot be traced, in words that follow "component NAME:", or nothing."""

@@ -17,7 +17,7 @@ from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
 from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
-from attnfuse.tracing.specs.record import Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.record import Input, Output, Refusal, Skip, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.sound.stable_audio import STABLE_AUDIO
 from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF
@@ -56,10 +56,14 @@ _HIDDEN_STATES = {"output_hidden_states": True, "return_dict": False}
 # With it the pipeline hands over an attention mask too.
 _NO_MASK = (Refusal("use_attention_mask", (False, None)),)
 
+# Of an earlier layer the state is normalised as the last one's is; XL and 3, which begin one earlier, take it as it is.
+_SKIP = Skip("last_hidden_state", "self.{model}.text_model.final_layer_norm(result[2][-{back}])", 1)
+_SKIP_PENULTIMATE = Skip("penultimate_hidden_state", "result[2][-{back}]", 2)
+
 CLIP = Spec(
     class_name="CLIPTextModel",
     library="transformers",
-    families=(STABLE_DIFFUSION, FLUX, HUNYUAN_VIDEO, ANIMATE_DIFF),
+    families=(STABLE_DIFFUSION, ANIMATE_DIFF),
     models=("text_encoder", "text_encoder_2"),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
@@ -70,12 +74,18 @@ CLIP = Spec(
         LORA_SCALE,
         LAST_LAYER,
     ),
+    skip=_SKIP,
+)
+
+# These have no clip_skip.
+CLIP_WHOLE = replace(
+    CLIP, families=(FLUX, HUNYUAN_VIDEO), source="flux/pipeline_flux.py", fixed_settings=(LORA_SCALE,), skip=None
 )
 
 CLIP_PROJECTED = Spec(
     class_name="CLIPTextModelWithProjection",
     library="transformers",
-    families=(STABLE_DIFFUSION, KANDINSKY_PRIOR),
+    families=(STABLE_DIFFUSION,),
     models=("text_encoder",),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
@@ -86,6 +96,15 @@ CLIP_PROJECTED = Spec(
         LORA_SCALE,
         LAST_LAYER,
     ),
+    skip=_SKIP,
+)
+
+CLIP_PROJECTED_WHOLE = replace(
+    CLIP_PROJECTED,
+    families=(KANDINSKY_PRIOR,),
+    source="kandinsky2_2/pipeline_kandinsky2_2_prior.py",
+    fixed_settings=(LORA_SCALE,),
+    skip=None,
 )
 
 # XL and 3 condition on the last layer's input, and on what the whole encoder pools to.
@@ -104,6 +123,7 @@ CLIP_PENULTIMATE = Spec(
         LORA_SCALE,
         LAST_BUT_ONE,
     ),
+    skip=_SKIP_PENULTIMATE,
 )
 
 CLIP_PROJECTED_PENULTIMATE = Spec(
@@ -121,6 +141,7 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
         LORA_SCALE,
         LAST_BUT_ONE,
     ),
+    skip=_SKIP_PENULTIMATE,
 )
 
 T5 = Spec(
@@ -221,7 +242,9 @@ CLAP_TEXT = Spec(
 
 SPECS = (
     CLIP,
+    CLIP_WHOLE,
     CLIP_PROJECTED,
+    CLIP_PROJECTED_WHOLE,
     CLIP_PENULTIMATE,
     CLIP_PROJECTED_PENULTIMATE,
     T5,
