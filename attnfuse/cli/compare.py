@@ -188,7 +188,7 @@ def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
     fixed = [one for component in components.values() for one in component.fixed]
     told = {name: {one.value for one in fixed if one.name == name} for name in ("guidance_rows", "timestep_dtype")}
     if len(told["guidance_rows"]) == 1:
-        found["guidance"] = told["guidance_rows"] == {2}
+        found["guidance"] = told["guidance_rows"] != {1}
     if len(told["timestep_dtype"]) == 1:
         (found["timestep_dtype"],) = told["timestep_dtype"]
     own = {name: value for name, value in found.items() if getattr(given, name) is None}

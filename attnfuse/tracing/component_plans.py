@@ -59,6 +59,7 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         package="",
         variant="",
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
+        processors=() if spec.processors is None else spec.processors(context),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
         sizes=context.sizes,
@@ -132,6 +133,7 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         folder=pipeline.folders[model],
         package="" if pipeline.libraries[model] == library else package_of(pipeline.libraries[model]),
         variant="",
+        processors=(),
         call=Call(
             call.method,
             arguments(entries, flattened(call.fixed, [entry.to or entry.name for entry in entries]), call.tuples),

@@ -87,9 +87,12 @@ WHOLE = Terms()
 
 
 def specs_for(model: str, pipeline: PipelineFolder, family: PipelineFamily | None) -> tuple[Spec, ...]:
-    """The entries for a part of a pipeline of that family."""
-    known = specs_of(pipeline.classes[model])
-    return tuple(spec for spec in known if family in spec.families and model in spec.models)
+    """The entries for a part of a pipeline of that family: its own, and those of its base for other components."""
+    known = [spec for spec in specs_of(pipeline.classes[model]) if model in spec.models]
+    chosen: dict[str, Spec] = {}
+    for one in () if family is None else family.lineage:
+        chosen = {spec.component: spec for spec in known if one in spec.families} | chosen
+    return tuple(spec for spec in known if spec in chosen.values())
 
 
 def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:

@@ -120,7 +120,7 @@ def _survey(
         return _survey_unknown(pipeline, dtype, shapes, given, terms)
     context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
-        context = replace(context, sizes=family.sizes(context))
+        context = family.sized(context)
         if shapes.frames is not None and "frames" not in context.sizes:
             made = pipeline.class_name or next(iter(pipeline.classes.values()))
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
@@ -182,7 +182,7 @@ def _plan_elsewhere(
     if family is None or given or name in family.aside:
         return _plan_part(context, family, given, terms)
     try:
-        context = replace(context, sizes=family.sizes(context))
+        context = family.sized(context)
     except SourceError as error:
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(name, pipeline.classes[name], (name,), problem=problem)
@@ -214,7 +214,7 @@ def _plan_part(context: SpecContext, family: PipelineFamily | None, given: Seque
 def _at_length(context: SpecContext, family: PipelineFamily, terms: Terms, length: int) -> Part:
     """A part at that length of a text, whatever others have."""
     context = replace(context, shapes=replace(context.shapes, sequence_length=length))
-    return plan_part(replace(context, sizes=family.sizes(context)), family, (), terms)
+    return plan_part(family.sized(context), family, (), terms)
 
 
 def _said(lengths: Mapping[str, int]) -> str:

@@ -128,6 +128,7 @@ def main(folder: Path) -> None:
         patches=(),
         package="",
         variant="",
+        processors=(),
         fixed=(),
     )
     with no_init_parameters():

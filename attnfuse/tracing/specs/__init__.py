@@ -6,6 +6,7 @@
     patch_names         the tracing patches an entry may name
     pictures/ videos/ sound/
                         one module a family of pipelines: its sizes, its denoisers and ControlNets
+    perturbed           pipelines with perturbed attention guidance, as those without it
     shared/             models of several families: autoencoders, text encoders, image encoders
 
 One entry a class and use. `docs/components.md` is made from it. Imports no MindSpore.
@@ -13,6 +14,7 @@ One entry a class and use. `docs/components.md` is made from it. Imports no Mind
 
 from __future__ import annotations
 
+from attnfuse.tracing.specs import perturbed
 from attnfuse.tracing.specs.pictures import (
     aura_flow,
     cogview,
@@ -85,6 +87,7 @@ SPECS: tuple[Spec, ...] = (
     *kandinsky_prior.SPECS,
     *stable_audio.SPECS,
     *audio_ldm_2.SPECS,
+    *perturbed.SPECS,
 )
 """Every entry, in the order in which a pipeline's components are planned."""
 
@@ -119,6 +122,7 @@ FAMILIES: tuple[PipelineFamily, ...] = (
     *easy_animate.FAMILIES,
     *stable_audio.FAMILIES,
     *audio_ldm_2.FAMILIES,
+    *perturbed.FAMILIES,
 )
 """Every family of pipelines."""
 

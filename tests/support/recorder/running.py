@@ -24,7 +24,7 @@ from attnfuse.tracing.plan import survey
 from tests.support.recorder.comparing import differences
 from tests.support.recorder.eager import eager
 from tests.support.recorder.record import MASK, PICTURE, PICTURES, Embedding, Recording
-from tests.support.recorder.stubs import Given, Recorded, stub, zeros
+from tests.support.recorder.stubs import Given, Recorded, processor_given, stub, zeros
 from tests.support.recorder.table import RECORDINGS
 from tests.support.recorder.words import Pictures, Words
 from tests.support.small_models import Small, write_configs
@@ -110,8 +110,20 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
             parts.setdefault(parameter.name, None)
     pipeline = kind(**parts)
     pipeline.set_progress_bar_config(disable=True)
-    with mock.patch.object(type(scheduler), "step", _step):
+    with mock.patch.object(type(scheduler), "step", _step), _perturbed(calls):
         pipeline(**_arguments(kind, recording, pipeline))
+
+
+def _perturbed(calls: list[Recorded]) -> Any:
+    """`PAGMixin` gives processors to layers that it looks for by name, and stubs have none."""
+    from mindone.diffusers.pipelines.pag.pag_utils import PAGMixin
+
+    def give(self: Any, pag_applied_layers: list[str], do_classifier_free_guidance: bool) -> None:
+        model = getattr(self, "unet", None) or self.transformer
+        processor = self._pag_attn_processors[0 if do_classifier_free_guidance else 1]
+        processor_given(model, processor, pag_applied_layers, calls)
+
+    return mock.patch.object(PAGMixin, "_set_pag_attn_processor", give)
 
 
 def _module(name: str, **members: Any) -> Any:

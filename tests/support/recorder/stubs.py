@@ -29,6 +29,20 @@ class Recorded:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
+PROCESSORS: Final = "processors"
+"""Stands for a method, where what is recorded is that a model is given attention processors."""
+
+
+def processor_given(model: Any, processor: Any, layers: Sequence[str], calls: list[Recorded]) -> None:
+    """Record that a model is given an attention processor: its class, the layers, and the numbers it holds.
+
+    None for all attention: where the pipeline puts back what was there.
+    """
+    if processor:
+        numbers = {name: value for name, value in vars(processor).items() if isinstance(value, int)}
+        calls.append(Recorded(model.part, PROCESSORS, {"found": (type(processor).__name__, tuple(layers), numbers)}))
+
+
 class Given(tuple[Any, ...]):
     """What a model gives, as a tuple and by name."""
 
@@ -123,6 +137,8 @@ def stub(part: str, config: Mapping[str, Any], dtype: Any, calls: list[Recorded]
         "__module__": kind.__module__,
         "dtype": property(lambda self: self.held),
         "to": cast,
+        "attn_processors": {},
+        "set_attn_processor": lambda self, made: processor_given(self, made, (), calls),
         "set_train": lambda self, *_: self,
         "get_parameters": lambda self, *_: iter([SimpleNamespace(dtype=self.held)]),
     }
@@ -135,6 +151,7 @@ def stub(part: str, config: Mapping[str, Any], dtype: Any, calls: list[Recorded]
     nn.Cell.__init__(model)
     object.__setattr__(model, "held", dtype)
     object.__setattr__(model, "sizes", sizes)
+    object.__setattr__(model, "part", part)
     if is_diffusers:
         defaults = {
             parameter: value.default
