@@ -247,10 +247,20 @@ def _counts() -> str:
     """How much is known."""
     pipelines = [name for family in FAMILIES for name in family.pipelines]
     classes = {spec.class_name for spec in SPECS}
+    partly = [name for family in FAMILIES if _is_broken(family) for name in family.pipelines]
     return (
         f"Known are {len(pipelines)} pipelines of {len(FAMILIES)} families, {len(classes)} classes of their parts, and"
-        f" {len(SPECS)} uses of these: each entry below is one."
+        f" {len(SPECS)} uses of these: each entry below is one. Of {len(partly)} pipelines a part cannot be traced, as"
+        f" its entry says: {', '.join(f'`{name}`' for name in partly)}. The {len(pipelines) - len(partly)} others are"
+        " whole."
     )
+
+
+def _is_broken(family: PipelineFamily) -> bool:
+    """Whether a part of such a pipeline cannot be traced, and there is no other class for it."""
+    own = [spec for spec in SPECS if family in spec.families]
+    traced = {(model, spec.component) for spec in own if not spec.broken for model in spec.models}
+    return any((model, spec.component) not in traced for spec in own if spec.broken for model in spec.models)
 
 
 def _told(one: FixedSetting) -> str:

@@ -94,8 +94,13 @@ def _keep_in_float32(model: Any, dtype: str) -> None:
             parameter.set_dtype(mindspore.float32)
 
 
-_BESIDE_A_PIPELINE = {"ChatGLMModel": "kolors", "MultilingualCLIP": "kandinsky"}
-"""Models that are built and loaded as those of transformers are, and lie with the one kind of pipeline they serve."""
+_BESIDE_A_PIPELINE = {
+    "CLIPImageProjection": "stable_diffusion",
+    "ChatGLMModel": "kolors",
+    "MultilingualCLIP": "kandinsky",
+    "PaintByExampleImageEncoder": "paint_by_example",
+}
+"""Models that lie with the one kind of pipeline they serve."""
 
 
 def _find_class(plan: ComponentPlan) -> Any:

@@ -21,7 +21,9 @@ _FORM = frozenset(
 )
 
 _MEANINGS: Mapping[str, str] = {
+    "apply_control": "outside of control_guidance_start and _end it would be another graph, without the ControlNet",
     "base_sequence_length": "patches of a picture of the default size, in proportion to which attention is scaled",
+    "conditioning_scale": "of the ControlNet, which is within the model: another would be another graph",
     "controlnet_blocks_repeat": "whether the ControlNet's blocks are taken in turns, as its kind asks for",
     "enable_temporal_attentions": "attention over frames is in the graph; without it, it would be another one",
     "fps": "frames a second, with which time is measured: for other videos trace with another, given with --inputs",

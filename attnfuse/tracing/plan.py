@@ -16,7 +16,7 @@ from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
 from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions
-from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
+from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline, sibling_of
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
@@ -139,8 +139,8 @@ def _survey(
 
 def _ordered(pipeline: PipelineFolder) -> list[str]:
     """The parts, in the order in which they are planned."""
-    names = [name for name in _ORDER if name in pipeline.classes]
-    return names + [name for name in pipeline.classes if name not in _ORDER]
+    names = [name for kind in _ORDER for name in pipeline.classes if sibling_of(name) == kind]
+    return names + [name for name in pipeline.classes if name not in names]
 
 
 def _survey_unknown(

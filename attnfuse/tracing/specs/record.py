@@ -25,8 +25,9 @@ FLOAT = "float"
 ASIDE = ("safety_checker", "image_encoder")
 """Parts that the image does not pass through unless more is loaded: a checker of results, an IP-Adapter's encoder."""
 
-WEIGHTS_ONLY = ("MotionAdapter",)
-"""Classes that hold weights for another model, which has them when the pipeline is made, and are never run."""
+WEIGHTS_ONLY = ("ControlNetXSAdapter", "MotionAdapter", "StableUnCLIPImageNormalizer")
+"""Classes that hold weights, and are never run: for another model, which has them when the pipeline is made, or mean
+and deviation of an embedding, for whoever adds noise to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,12 @@ def differences(
         fitting = [plan for plan in plans if plan.model == call.part and _method(plan) == call.method]
         if not fitting:
             told.setdefault(f"{call.part}.{call.method or 'construct'} is called, and has no plan")
-        for plan in fitting:
-            agreed.add(plan.name)
-            for each in _call_differences(plan, call):
-                told.setdefault(f"{plan.name}: {each}")
+        found = {plan.name: list(_call_differences(plan, call)) for plan in fitting}
+        equal = [name for name, differing in found.items() if not differing]
+        for name in equal or found:
+            agreed.add(name)
+            for each in found[name]:
+                told.setdefault(f"{name}: {each}")
     yield from told
     for plan in plans:
         if plan.name not in agreed and not plan.name.startswith("vae_") and not plan.name.startswith("movq_"):
