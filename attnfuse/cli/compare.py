@@ -207,7 +207,7 @@ def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
     fixed = [one for component in components.values() for one in component.fixed]
     told = {name: {one.value for one in fixed if one.name == name} for name in _TOLD}
     if len(told["guidance_rows"]) == 1:
-        found["guidance"] = told["guidance_rows"] == {2}
+        found["guidance"] = told["guidance_rows"] != {1}
     if len(told["timestep_dtype"]) == 1:
         (found["timestep_dtype"],) = told["timestep_dtype"]
     if len(skipped := told[CLIP_SKIP] - {None}) == 1:

@@ -63,6 +63,7 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         variant="",
         checkpoint=context.pipeline.checkpoint_of(context.model),
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
+        processors=() if spec.processors is None else spec.processors(context),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
         sizes=context.sizes,
@@ -137,6 +138,7 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         package="" if pipeline.libraries[model] == library else package_of(pipeline.libraries[model]),
         variant="",
         checkpoint=pipeline.checkpoint_of(model),
+        processors=(),
         call=Call(
             call.method,
             arguments(entries, flattened(call.fixed, [entry.to or entry.name for entry in entries]), call.tuples),

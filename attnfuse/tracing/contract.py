@@ -162,6 +162,20 @@ class FixedValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Processor:
+    """An attention processor that a pipeline gives a model before it calls it.
+
+    `name` is its class in mindone's `attention_processor`, or `MODULE:CLASS` of another below mindone/diffusers;
+    `arguments` are those it is made with, `layers` the patterns (Python's `re`) of the attention that gets it, as
+    pipelines take them: of self-attention alone, as `PAGMixin` does, or of all attention where there are none.
+    """
+
+    name: str
+    layers: tuple[str, ...] = ()
+    arguments: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentPlan:
     """One graph to be traced.
 
@@ -174,7 +188,8 @@ class ComponentPlan:
     during the
     trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.dtype`). `fixed` tells
     what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
-    the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
+    the others; they are no part of the JSON, which is of one trace. `processors` are given to the model's attention
+    before the trace. No part of the JSON either are `dtype_from`, where the type comes from,
     and `warnings`, what of the folder the user should look at: they are about the plan. Nor are
     `way`, how it is to be traced, `sizes`, those of the pipeline by name ("height"), as far as its family is known, and
     `base`, the component at the pipeline's first size, of one at another.
@@ -194,6 +209,7 @@ class ComponentPlan:
     fixed: tuple[FixedValue, ...] = field(kw_only=True, compare=False)
     variant: str = field(kw_only=True)
     checkpoint: Path | None = field(kw_only=True)
+    processors: tuple[Processor, ...] = field(kw_only=True)
     way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)

@@ -129,6 +129,7 @@ def main(folder: Path) -> None:
         package="",
         variant="",
         checkpoint=None,
+        processors=(),
         fixed=(),
     )
     with no_init_parameters():

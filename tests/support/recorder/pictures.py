@@ -178,6 +178,7 @@ _PRIOR: Final = Recording(
 _LCM: Final = {"unet": {**SD21_UNET, "time_cond_proj_dim": 16}}
 _CONTROLNET: Final = {"controlnet": {**pictures.CONTROLNET, "conditioning_embedding_out_channels": [8, 16]}}
 _XL_CONTROLNET: Final = {"controlnet": pictures.XL_CONTROLNET}
+_XL_ADAPTER: Final = {**pictures.T2I_ADAPTER, "adapter_type": "full_adapter_xl", "channels": [32, 64, 64, 64]}
 _UNION: Final = {"controlnet": pictures.CONTROLNET_UNION}
 _INPAINTED: Final = {"image": PICTURE, "mask_image": MASK}
 _FLUX_CONTROLNET: Final = {"controlnet": {**pictures.FLUX_CONTROLNET, "num_mode": None}}
@@ -188,6 +189,24 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "StableDiffusionImg2ImgPipeline": varied(_SD, call={"image": PICTURE}),
     "StableDiffusionInpaintPipeline": varied(_SD, call=_INPAINTED),
     "StableDiffusionAdapterPipeline": varied(_SD, {"adapter": pictures.T2I_ADAPTER}, {"image": PICTURE}, shapes=WIDE),
+    "StableDiffusionAdapterPipeline of two": varied(
+        _SD,
+        {"adapter": pictures.T2I_ADAPTER, "adapter_1": pictures.T2I_ADAPTER},
+        {"image": [PICTURE, PICTURE], "adapter_conditioning_scale": [1.0, 1.0]},
+        shapes=WIDE,
+    ),
+    "StableDiffusionXLAdapterPipeline of two": varied(
+        _XL,
+        {"adapter": _XL_ADAPTER, "adapter_1": _XL_ADAPTER},
+        {"image": [PICTURE, PICTURE], "adapter_conditioning_scale": [1.0, 1.0]},
+        shapes=WIDE,
+    ),
+    "StableDiffusionControlNetPipeline of two": varied(
+        _SD, {**_CONTROLNET, "controlnet_1": _CONTROLNET["controlnet"]}, {"image": [PICTURE, PICTURE]}
+    ),
+    "StableDiffusionXLControlNetPipeline of two": varied(
+        _XL, {**_XL_CONTROLNET, "controlnet_1": _XL_CONTROLNET["controlnet"]}, {"image": [PICTURE, PICTURE]}
+    ),
     "StableDiffusionControlNetPipeline": varied(_SD, _CONTROLNET, {"image": PICTURE}),
     "StableDiffusionControlNetImg2ImgPipeline": varied(_SD, _CONTROLNET, {"image": PICTURE, "control_image": PICTURE}),
     "StableDiffusionControlNetInpaintPipeline": varied(_SD, _CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
@@ -210,7 +229,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "StableDiffusionXLInpaintPipeline": varied(_XL, call=_INPAINTED),
     "StableDiffusionXLAdapterPipeline": varied(
         _XL,
-        {"adapter": {**pictures.T2I_ADAPTER, "adapter_type": "full_adapter_xl", "channels": [32, 64, 64, 64]}},
+        {"adapter": _XL_ADAPTER},
         {"image": PICTURE},
         shapes=WIDE,
     ),

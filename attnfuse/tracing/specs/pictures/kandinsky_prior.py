@@ -5,6 +5,7 @@ from __future__ import annotations
 from attnfuse.errors import SourceError
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
+from attnfuse.tracing.specs.pictures.stable_diffusion_edits import STABLE_UNCLIP
 from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Refusal, Spec
 
 
@@ -44,7 +45,7 @@ def _prior_sizes(context: SpecContext) -> Sizes:
 _PRIOR = Spec(
     class_name="PriorTransformer",
     library="diffusers",
-    families=(KANDINSKY_PRIOR,),
+    families=(KANDINSKY_PRIOR, STABLE_UNCLIP),
     models=("prior",),
     source="kandinsky/pipeline_kandinsky_prior.py",
     inputs=(

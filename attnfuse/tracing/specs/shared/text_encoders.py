@@ -17,6 +17,7 @@ from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
 from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
+from attnfuse.tracing.specs.pictures.stable_diffusion_edits import LATENT_UPSCALE, STABLE_UNCLIP
 from attnfuse.tracing.specs.record import Input, Output, Refusal, Skip, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.sound.stable_audio import STABLE_AUDIO
@@ -105,6 +106,21 @@ CLIP_PROJECTED_WHOLE = replace(
     source="kandinsky2_2/pipeline_kandinsky2_2_prior.py",
     fixed_settings=(LORA_SCALE,),
     skip=None,
+)
+
+# Of the last layer, before what norms it.
+_CLIP_LAST = replace(
+    CLIP,
+    families=(LATENT_UPSCALE,),
+    models=("text_encoder",),
+    source=LATENT_UPSCALE.source,
+    outputs=(Output("last_layer_state", "result[2][-1]"), Output("pooler_output", "result[1]")),
+    fixed=_HIDDEN_STATES,
+    fixed_settings=(),
+)
+
+_CLIP_OF_PRIOR = replace(
+    CLIP_PROJECTED, families=(STABLE_UNCLIP,), models=("prior_text_encoder",), source=STABLE_UNCLIP.source
 )
 
 # XL and 3 condition on the last layer's input, and on what the whole encoder pools to.
@@ -245,6 +261,8 @@ SPECS = (
     CLIP_WHOLE,
     CLIP_PROJECTED,
     CLIP_PROJECTED_WHOLE,
+    _CLIP_LAST,
+    _CLIP_OF_PRIOR,
     CLIP_PENULTIMATE,
     CLIP_PROJECTED_PENULTIMATE,
     T5,
