@@ -71,8 +71,13 @@ def _keep_in_float32(model: Any, dtype: str) -> None:
             parameter.set_dtype(mindspore.float32)
 
 
-_BESIDE_A_PIPELINE = {"ChatGLMModel": "kolors", "MultilingualCLIP": "kandinsky"}
-"""Models that are built and loaded as those of transformers are, and lie with the one kind of pipeline they serve."""
+_BESIDE_A_PIPELINE = {
+    "ChatGLMModel": "kolors",
+    "LTXLatentUpsamplerModel": "ltx.modeling_latent_upsampler",
+    "MultilingualCLIP": "kandinsky",
+    "ReduxImageEncoder": "flux.modeling_flux",
+}
+"""Models that lie with the one kind of pipeline they serve, and are built and loaded as those of their library are."""
 
 
 def _find_class(plan: ComponentPlan) -> Any:

@@ -470,7 +470,7 @@ def test_numbers_that_follow_from_sizes_are_arguments(tmp_path: Path) -> None:
     ("name", "component", "option"),
     [
         ("sana", "transformer", {"guidance_embeds": True}),
-        ("wan", "transformer", {"pos_embed_seq_len": 514}),
+        ("sky_reels_2", "transformer", {"pos_embed_seq_len": 514}),
         ("sd3_controlnet", "controlnet", {"use_pos_embed": False}),
         ("sd3_controlnet", "controlnet", {"joint_attention_dim": None}),
         ("kolors", "unet", {"encoder_hid_dim_type": "image_proj"}),
@@ -493,15 +493,20 @@ def test_options_that_add_inputs_are_refused_by_name(
 
 
 def test_an_option_of_the_pipeline_that_adds_inputs(tmp_path: Path) -> None:
-    folder = write_configs(tmp_path, Small("WanPipeline", {"transformer": SMALL["wan"].models["transformer"]}))
-    index = {
-        "_class_name": "WanPipeline",
-        "expand_timesteps": True,
-        "transformer": ["diffusers", "WanTransformer3DModel"],
-    }
-    write_json(folder / "model_index.json", index)
-    with pytest.raises(TraceError, match="component transformer: expand_timesteps is set"):
-        plan_all(folder, "float16", SMALL["wan"].shapes)
+    found = planned(tmp_path, SMALL["wan_text_picture"])
+    assert shapes_of(found["transformer"])["patch_timesteps"] == (1, 2 * 2 * 3)
+    assert shapes_of(found["vae_encoder"]) == {"video": (1, 3, 1, 64, 96)}
+
+
+def test_an_edited_or_given_picture(tmp_path: Path) -> None:
+    def transformer(name: str) -> dict[str, tuple[int, ...]]:
+        return shapes_of(planned(tmp_path / name, SMALL[name])["transformer"])
+
+    assert transformer("wan_first_last")["encoder_hidden_states_image"] == (2, 257, 40)
+    assert transformer("ltx_image")["token_timesteps"] == (2, 2 * 2 * 3)
+    assert transformer("ltx_condition")["video_coords"] == (2, 3, 2 * 2 * 3)
+    assert transformer("sky_reels_2_forcing")["frame_timesteps"] == (1, 2)
+    assert transformer("sana_sprint")["guidance"] == (1,)
 
 
 def test_what_mindone_keeps_from_being_traced_is_told(tmp_path: Path) -> None:

@@ -121,6 +121,12 @@ def _most(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return tensor(np.max(values, axis=dim, keepdims=keepdim)), tensor(np.argmax(values, axis=dim))
 
 
+def _least(x: Any, other: Any = None) -> Any:
+    if isinstance(other, mindspore.Tensor):
+        return tensor(np.minimum(array(x), array(other)), x.dtype)
+    return tensor(np.min(array(x)), x.dtype)
+
+
 def _where(condition: Any, left: Any, right: Any) -> Any:
     return tensor(np.where(array(condition), array(left), array(right)), getattr(left, "dtype", None))
 
@@ -144,7 +150,7 @@ MINT: Final[Mapping[str, Callable[..., Any]]] = {
     "meshgrid": lambda *tensors, indexing="ij": tuple(
         tensor(each) for each in np.meshgrid(*[array(one) for one in tensors], indexing=indexing)
     ),
-    "min": _of(np.min),
+    "min": _least,
     "norm": _norm,
     "ones": _filled(1),
     "ones_like": _like(1),

@@ -18,6 +18,7 @@ from tests.support.recorder.record import (
     SQUARE,
     TINY,
     WIDE,
+    WIDE_AREA,
     WITHOUT_A_PROMPT,
     Embedding,
     Recording,
@@ -88,6 +89,12 @@ _SANA: Final = Recording(
         "text_encoder: input_ids is [1, 300]": WITHOUT_A_PROMPT,
         "text_encoder: attention_mask is [1, 300]": WITHOUT_A_PROMPT,
     },
+)
+_SPRINT: Final = varied(
+    _SANA,
+    {"transformer": {**_SANA.models["transformer"], "guidance_embeds": True}},
+    scheduler="SCMScheduler",
+    otherwise={},
 )
 _QWEN_WORDS: Final = 521
 _QWEN: Final = Recording(
@@ -282,6 +289,8 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "FluxFillPipeline": varied(
         _FLUX, {"transformer": {**pictures.FLUX, "in_channels": 16 + 16 + 16, "out_channels": 16}}, _INPAINTED
     ),
+    "FluxKontextPipeline": varied(_FLUX, call={"image": PICTURE, "max_area": WIDE_AREA, "_auto_resize": False}),
+    "FluxKontextInpaintPipeline": varied(_FLUX, call={**_INPAINTED, "max_area": WIDE_AREA, "_auto_resize": False}),
     "FluxControlNetPipeline": varied(_FLUX, _FLUX_CONTROLNET, {"control_image": PICTURE}),
     "FluxControlNetImg2ImgPipeline": varied(_FLUX, _FLUX_CONTROLNET, {"image": PICTURE, "control_image": PICTURE}),
     "FluxControlNetInpaintPipeline": varied(_FLUX, _FLUX_CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
@@ -317,6 +326,8 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "SanaControlNetPipeline": varied(
         _SANA, {"controlnet": {**pictures.SANA_CONTROLNET, "caption_channels": 24}}, {"control_image": PICTURE}
     ),
+    "SanaSprintPipeline": _SPRINT,
+    "SanaSprintImg2ImgPipeline": varied(_SPRINT, call={"image": PICTURE, "num_inference_steps": 2}),
     "CogView3PlusPipeline": Recording(
         {"transformer": pictures.COGVIEW_3, "vae": small_vae(), "text_encoder": T5}, "CogVideoXDDIMScheduler", WIDE
     ),
@@ -324,6 +335,16 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         {"transformer": {**pictures.COGVIEW_4, "text_embed_dim": 32}, "vae": small_vae(), "text_encoder": encoders.GLM},
         FLOW,
         WIDE,
+    ),
+    "CogView4ControlPipeline": Recording(
+        {
+            "transformer": {**pictures.COGVIEW_4, "text_embed_dim": 32, "in_channels": 8},
+            "vae": small_vae(),
+            "text_encoder": encoders.GLM,
+        },
+        FLOW,
+        WIDE,
+        {"control_image": PICTURE},
     ),
     "QwenImagePipeline": _QWEN,
     "QwenImageImg2ImgPipeline": varied(_QWEN, call={"image": PICTURE}),

@@ -70,9 +70,9 @@ def recorded(name: str, folder: Path) -> list[str]:
 
 
 def _written(name: str, recording: Recording, folder: Path) -> Path:
-    write_configs(folder, Small(name, recording.models, recording.scheduler, recording.shapes))
+    write_configs(folder, Small(name, recording.models, recording.scheduler, recording.shapes, recording.options))
     for model in recording.models:
-        if model.startswith("text_encoder"):
+        if "text_encoder" in model:
             _write_tokenizer(folder, model.replace("text_encoder", "tokenizer"), recording)
     return folder
 
@@ -95,13 +95,14 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
         parts[part] = stub(part, config, dtype, calls, _sizes(part, config, plans))
     scheduler = getattr(pipelines, recording.scheduler).from_config(dict(recording.scheduler_options))
     for parameter in inspect.signature(kind.__init__).parameters.values():
-        if parameter.name.startswith("tokenizer") and parameter.name not in parts:
+        if "tokenizer" in parameter.name and parameter.name not in parts:
             glm = recording.models.get("text_encoder", {}).get("model_type") == "chatglm"
             parts[parameter.name] = Words(recording.tokens.get(parameter.name, 77), with_positions=glm)
         elif parameter.name == "scheduler":
             parts["scheduler"] = scheduler
-        elif parameter.name in ("feature_extractor", "image_processor") and parameter.name not in parts:
-            parts[parameter.name] = Pictures(recording.models.get("image_encoder", {}).get("image_size", 20))
+        elif parameter.name.endswith(("feature_extractor", "image_processor")) and parameter.name not in parts:
+            encoder = next((config for part, config in recording.models.items() if "image_encoder" in part), {})
+            parts[parameter.name] = Pictures(encoder.get("image_size", 20))
         elif parameter.name == "vocoder":
             parts["vocoder"] = Vocoder()
         elif parameter.name in recording.options:

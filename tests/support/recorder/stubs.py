@@ -322,7 +322,13 @@ def _projected(model: Any, given: Mapping[str, Any]) -> Any:
     return Given(made, mask, hidden_states=made, attention_mask=mask)
 
 
+def _enlarged(model: Any, given: Mapping[str, Any]) -> Any:
+    rows, channels, frames, height, width = given["hidden_states"].shape
+    return zeros((rows, channels, frames, 2 * height, 2 * width), model.held)
+
+
 NAMED: Final[Mapping[str, Result]] = {
+    "LTXLatentUpsamplerModel": _enlarged,
     "T2IAdapter": _adapted,
     "CLIPVisionModel": _picture,
     "CLIPVisionModelWithProjection": _picture,

@@ -20,7 +20,11 @@ SMALL: dict[str, Small] = {**pictures.SMALL, **videos.SMALL, **newer_videos.SMAL
 
 def write_configs(folder: Path, small: Small) -> Path:
     """Write a pipeline's configurations, without weights, which a plan does not need; return the folder."""
-    index: dict[str, object] = {"_class_name": small.pipeline, "scheduler": ["diffusers", small.scheduler]}
+    index: dict[str, object] = {
+        "_class_name": small.pipeline,
+        "scheduler": ["diffusers", small.scheduler],
+        **small.options,
+    }
     for name, config in small.models.items():
         (folder / name).mkdir(parents=True)
         write_json(folder / name / "config.json", config)

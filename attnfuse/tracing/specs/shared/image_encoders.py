@@ -9,7 +9,7 @@ from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
 from attnfuse.tracing.specs.record import Input, Output, Spec
 from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
 from attnfuse.tracing.specs.videos.stable_video import STABLE_VIDEO
-from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN
+from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN, two_pictures
 
 _PIXELS = Input("pixel_values", ("batch", "num_channels", "image_size", "image_size"))
 
@@ -42,7 +42,14 @@ _CLIP_VISION_WAN = replace(
     class_name="CLIPVisionModel",
     families=(WAN,),
     source="wan/pipeline_wan_i2v.py",
-    inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:]), note="the picture; a last one is another call"),),
+    inputs=(
+        replace(
+            _PIXELS,
+            shape=("pictures", *_PIXELS.shape[1:]),
+            note="the picture, and the last beside it where the transformer has pos_embed_seq_len",
+        ),
+    ),
+    sizes=lambda context: {**_picture(context), "pictures": 2 if two_pictures(context) else 1},
     outputs=(Output("image_embeds", "result[2][-2]"),),
     fixed={"output_hidden_states": True, "return_dict": False},
 )

@@ -126,7 +126,7 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
 T5 = Spec(
     class_name="T5EncoderModel",
     library="transformers",
-    families=(STABLE_DIFFUSION_3, FLUX, COGVIEW_3, COGVIDEOX, CONSIS_ID, LTX),
+    families=(STABLE_DIFFUSION_3, FLUX, COGVIEW_3, COGVIDEOX, CONSIS_ID),
     models=("text_encoder_3", "text_encoder_2", "text_encoder"),
     source="stable_diffusion_3/pipeline_stable_diffusion_3.py",
     inputs=(IDS,),
@@ -150,6 +150,22 @@ T5_MOCHI = replace(
     models=("text_encoder",),
     source="mochi/pipeline_mochi.py",
     inputs=(IDS, replace(MASK, dtype="bool")),
+)
+
+T5_LTX = replace(
+    T5_MASKED,
+    families=(LTX,),
+    models=("text_encoder",),
+    source="ltx/pipeline_ltx_condition.py",
+    inputs=(
+        IDS,
+        replace(
+            MASK,
+            dtype="bool",
+            when=lambda context: context.runs("LTXConditionPipeline"),
+            only="the pipeline is LTXCondition",
+        ),
+    ),
 )
 
 T5_COSMOS = replace(
@@ -227,6 +243,7 @@ SPECS = (
     T5,
     T5_MASKED,
     T5_MOCHI,
+    T5_LTX,
     T5_COSMOS,
     CLIP_KANDINSKY_5,
     UMT5,

@@ -67,13 +67,23 @@ _COGVIDEOX_DECODER = replace(
     outputs=_VIDEO,
 )
 
+
+def _enlarged(context: SpecContext) -> Sizes:
+    factor = 2 if context.runs("LTXLatentUpsamplePipeline") else 1
+    return {f"decoded_{side}": factor * context.sizes[f"latent_{side}"] for side in ("height", "width")}
+
+
 _LTX_DECODER = replace(
     _COGVIDEOX_DECODER,
     class_name="AutoencoderKLLTXVideo",
     families=(LTX,),
     source="ltx/pipeline_ltx.py",
     inputs=(
-        _VIDEO_LATENTS,
+        replace(
+            _VIDEO_LATENTS,
+            shape=("batch", "latent_channels", "latent_frames", "decoded_height", "decoded_width"),
+            note="twice as high and wide where the pipeline makes them larger (LTXLatentUpsample)",
+        ),
         Input(
             "timestep",
             ("batch",),
@@ -83,6 +93,7 @@ _LTX_DECODER = replace(
             note="how much noise the latents were given: `decode_timestep`",
         ),
     ),
+    sizes=_enlarged,
 )
 
 _HUNYUAN_VIDEO_DECODER = replace(
@@ -102,7 +113,9 @@ _VIDEO_ENCODER = replace(
 
 def _encoded_frames(context: SpecContext) -> Sizes:
     """Of a video all, of a picture one."""
-    of_picture = context.pipeline.class_name in ("CogVideoXImageToVideoPipeline", "ConsisIDPipeline")
+    of_picture = context.runs(
+        "CogVideoXImageToVideoPipeline", "ConsisIDPipeline", "LTXImageToVideoPipeline", "LTXConditionPipeline"
+    )
     return {"encoded_frames": 1 if of_picture else context.sizes["frames"]}
 
 
@@ -116,14 +129,14 @@ _COGVIDEOX_ENCODER = replace(
             "video",
             ("batch", "in_channels", "encoded_frames", "height", "width"),
             to="x",
-            note="one frame where the pipeline starts from a picture (CogVideoXImageToVideo, ConsisID)",
+            note="one frame where the pipeline is given a picture",
         ),
     ),
     sizes=_encoded_frames,
 )
 
 _LTX_ENCODER = replace(
-    _VIDEO_ENCODER,
+    _COGVIDEOX_ENCODER,
     class_name="AutoencoderKLLTXVideo",
     families=(LTX,),
     source="ltx/pipeline_ltx_condition.py",
@@ -244,12 +257,31 @@ _WAN_DECODER = replace(
     patches=(WHOLE_VIDEO,),
 )
 
+
+def _wan_encoded_frames(context: SpecContext) -> Sizes:
+    """`overlap_history` has no default; 17 is what its documentation recommends."""
+    if context.runs("SkyReelsV2DiffusionForcingVideoToVideoPipeline"):
+        return {"encoded_frames": 17}
+    apart = context.runs("WanImageToVideoPipeline") and context.pipeline.options.get("expand_timesteps")
+    one = apart or context.runs("SkyReelsV2DiffusionForcingImageToVideoPipeline")
+    return {"encoded_frames": 1 if one else context.sizes["frames"]}
+
+
 _WAN_ENCODER = replace(
     _VIDEO_ENCODER,
     class_name="AutoencoderKLWan",
     families=(WAN, SKY_REELS_2, COSMOS),
     source="wan/pipeline_wan_video2video.py",
-    inputs=(Input("video", ("batch", 3, "frames", "height", "width"), to="x"),),
+    inputs=(
+        Input(
+            "video",
+            ("batch", 3, "encoded_frames", "height", "width"),
+            to="x",
+            note="one frame where the pipeline has expand_timesteps or starts from a picture by diffusion forcing; the"
+            " 17 that it continues where that continues a film",
+        ),
+    ),
+    sizes=_wan_encoded_frames,
     patches=(WHOLE_VIDEO,),
 )
 
@@ -267,6 +299,7 @@ _QWEN_ENCODER = replace(
     families=(QWEN_IMAGE,),
     source="qwenimage/pipeline_qwenimage_img2img.py",
     inputs=(Input("image", ("batch", 3, 1, "height", "width"), to="x", note="a video of one frame"),),
+    sizes=no_sizes,
 )
 
 SPECS = (
