@@ -79,7 +79,9 @@ def _pad(x: Any, places: Any, mode: str = "constant", value: Any = 0.0) -> Any:
     pairs = [(int(places[i]), int(places[i + 1])) for i in range(0, len(places), 2)][::-1]
     values = array(x)
     before = [(0, 0)] * (values.ndim - len(pairs))
-    return tensor(np.pad(values, [*before, *pairs], mode="edge" if mode == "replicate" else "constant"))
+    if mode == "replicate":
+        return tensor(np.pad(values, [*before, *pairs], mode="edge"))
+    return tensor(np.pad(values, [*before, *pairs], constant_values=value))
 
 
 def _interpolate(x: Any, size: Any = None, scale_factor: Any = None, **_: Any) -> Any:

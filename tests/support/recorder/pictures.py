@@ -114,6 +114,13 @@ _QWEN_CONTROLLED: Final = {
     "controlnet: img_shapes is [(": ONE_SHAPE,
     "transformer: img_shapes is [(": ONE_SHAPE,
 }
+_EDIT: Final = varied(
+    _QWEN,
+    {"text_encoder": encoders.QWEN_2_5_VL_SEEING},
+    {"image": PICTURE},
+    words=525,
+    otherwise={"transformer: encoder_hidden_states_mask = [1, 1862] int64": NOT_READ},
+)
 _LUMINA: Final = Recording(
     {
         "transformer": {**pictures.LUMINA, "cross_attention_dim": 24},
@@ -360,6 +367,11 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         {"controlnet": {**pictures.QWEN_IMAGE_CONTROLNET, "joint_attention_dim": 32}},
         {"control_image": PICTURE, "control_mask": MASK},
         otherwise=_QWEN_CONTROLLED,
+    ),
+    "QwenImageEditPipeline": _EDIT,
+    "QwenImageEditInpaintPipeline": varied(_EDIT, call=_INPAINTED),
+    "QwenImageEditPlusPipeline": varied(
+        _EDIT, words=523, otherwise={"transformer: encoder_hidden_states_mask = [1, 699] int64": NOT_READ}
     ),
     "LuminaPipeline": _LUMINA,
     "LuminaText2ImgPipeline": _LUMINA,

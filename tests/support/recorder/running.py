@@ -26,7 +26,7 @@ from tests.support.recorder.eager import eager
 from tests.support.recorder.record import MASK, PICTURE, PICTURES, Embedding, Recording
 from tests.support.recorder.stubs import Given, Recorded, stub, zeros
 from tests.support.recorder.table import RECORDINGS
-from tests.support.recorder.words import Pictures, Words
+from tests.support.recorder.words import Pictures, SeenPictures, Words
 from tests.support.small_models import Small, write_configs
 
 _DTYPE = "float16"
@@ -98,6 +98,8 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
         if "tokenizer" in parameter.name and parameter.name not in parts:
             glm = recording.models.get("text_encoder", {}).get("model_type") == "chatglm"
             parts[parameter.name] = Words(recording.tokens.get(parameter.name, 77), with_positions=glm)
+        elif parameter.name == "processor":
+            parts["processor"] = SeenPictures()
         elif parameter.name == "scheduler":
             parts["scheduler"] = scheduler
         elif parameter.name.endswith(("feature_extractor", "image_processor")) and parameter.name not in parts:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION, ONE_TILE, UNCHUNKED, WHOLE_VIDEO
-from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE
+from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE, QWEN_IMAGE_EDIT, encoded_picture
 from attnfuse.tracing.specs.record import Input, Output, no_sizes
 from attnfuse.tracing.specs.shared.vaes import KL_DECODER, KL_ENCODER, upcast_half
 from attnfuse.tracing.specs.videos.allegro import ALLEGRO
@@ -288,7 +288,7 @@ _WAN_ENCODER = replace(
 _QWEN_DECODER = replace(
     _WAN_DECODER,
     class_name="AutoencoderKLQwenImage",
-    families=(QWEN_IMAGE,),
+    families=(QWEN_IMAGE, QWEN_IMAGE_EDIT),
     source="qwenimage/pipeline_qwenimage.py",
     inputs=(replace(_VIDEO_LATENTS, shape=("batch", "z_dim", 1, "latent_height", "latent_width")),),
 )
@@ -296,10 +296,17 @@ _QWEN_DECODER = replace(
 _QWEN_ENCODER = replace(
     _WAN_ENCODER,
     class_name="AutoencoderKLQwenImage",
-    families=(QWEN_IMAGE,),
+    families=(QWEN_IMAGE, QWEN_IMAGE_EDIT),
     source="qwenimage/pipeline_qwenimage_img2img.py",
-    inputs=(Input("image", ("batch", 3, 1, "height", "width"), to="x", note="a video of one frame"),),
-    sizes=no_sizes,
+    inputs=(
+        Input(
+            "image",
+            ("batch", 3, 1, "encoded_height", "encoded_width"),
+            to="x",
+            note="a video of one frame; in Edit the picture that is edited",
+        ),
+    ),
+    sizes=encoded_picture,
 )
 
 SPECS = (
