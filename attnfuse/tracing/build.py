@@ -75,7 +75,10 @@ _BESIDE_A_PIPELINE = {
     "ChatGLMModel": "kolors",
     "LTXLatentUpsamplerModel": "ltx.modeling_latent_upsampler",
     "MultilingualCLIP": "kandinsky",
+    "PaellaVQModel": "wuerstchen",
     "ReduxImageEncoder": "flux.modeling_flux",
+    "WuerstchenDiffNeXt": "wuerstchen",
+    "WuerstchenPrior": "wuerstchen",
 }
 """Models that lie with the one kind of pipeline they serve, and are built and loaded as those of their library are."""
 

@@ -509,6 +509,32 @@ def test_an_edited_or_given_picture(tmp_path: Path) -> None:
     assert transformer("sana_sprint")["guidance"] == (1,)
 
 
+def test_pictures_in_stages(tmp_path: Path) -> None:
+    def plans(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
+        return {part: shapes_of(plan) for part, plan in planned(tmp_path / name, SMALL[name]).items()}
+
+    assert plans("stable_cascade_prior")["prior"] == {
+        "sample": (2, 6, 6, 9),
+        "timestep_ratio": (2,),
+        "clip_text_pooled": (2, 1, 16),
+        "clip_text": (2, 7, 16),
+        "clip_img": (2, 1, 16),
+    }
+    assert plans("stable_cascade")["decoder"] == {
+        "sample": (1, 4, 21, 32),
+        "timestep_ratio": (1,),
+        "clip_text_pooled": (1, 1, 16),
+        "effnet": (1, 6, 2, 3),
+    }
+    assert plans("wuerstchen_prior")["prior"]["encoder_hidden_states"] == (2, 7, 16)
+    assert plans("wuerstchen")["decoder"]["embedding"] == (1, 6, 2, 3)
+    assert plans("deepfloyd_if_larger")["unet"]["class_labels"] == (2,)
+    assert plans("marigold")["text_encoder"] == {"input_ids": (1, 2)}
+    assert plans("kandinsky22_combined")["prior_prior"]["encoder_hidden_states"] == (2, 7, 16)
+    assert plans("consistency")["unet"] == {"sample": (1, 3, 16, 24), "timestep": (1,), "class_labels": (1,)}
+    assert plans("flux_redux")["image_embedder"] == {"image_latents": (1, 16, 24)}
+
+
 def test_what_mindone_keeps_from_being_traced_is_told(tmp_path: Path) -> None:
     small = SMALL["easy_animate"]
     found = plan_all(write_configs(tmp_path, small), "float16", small.shapes)

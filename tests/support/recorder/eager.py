@@ -129,7 +129,9 @@ def _least(x: Any, other: Any = None) -> Any:
     return tensor(np.min(array(x)), x.dtype)
 
 
-def _where(condition: Any, left: Any, right: Any) -> Any:
+def _where(condition: Any, left: Any = None, right: Any = None) -> Any:
+    if left is None:
+        return tuple(tensor(each) for each in np.nonzero(array(condition)))
     return tensor(np.where(array(condition), array(left), array(right)), getattr(left, "dtype", None))
 
 
@@ -194,6 +196,11 @@ def _scatter(self: Any, dim: int, index: Any, source: Any) -> Any:
     return self
 
 
+def _filled_in(self: Any, mask: Any, value: Any) -> Any:
+    self.assign_value(tensor(np.where(array(mask), value, array(self)), self.dtype))
+    return self
+
+
 def _convolved(x: Any, weight: Any, *_: Any, **__: Any) -> Any:
     """Zeros: what blurs a picture before it is made smaller."""
     height, width = (n - k + 1 for n, k in zip(x.shape[2:], weight.shape[2:], strict=True))
@@ -204,7 +211,10 @@ METHODS: Final[Mapping[str, Callable[..., Any]]] = {
     "__setitem__": _set,
     "chunk": _chunk,
     "cpu": lambda x: x,
+    "cumsum": lambda x, dim: tensor(np.cumsum(array(x), axis=dim), x.dtype),
     "clone": lambda x: tensor(array(x)),
+    "masked_fill_": _filled_in,
+    "new_ones": lambda x, *size, dtype=None: tensor(np.ones(_shape(size), np.float32), dtype or x.dtype),
     "repeat": _repeat,
     "scatter_": _scatter,
     "split": _split,

@@ -100,8 +100,8 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
             parts[parameter.name] = Words(recording.tokens.get(parameter.name, 77), with_positions=glm)
         elif parameter.name == "processor":
             parts["processor"] = SeenPictures()
-        elif parameter.name == "scheduler":
-            parts["scheduler"] = scheduler
+        elif parameter.name.endswith("scheduler"):
+            parts[parameter.name] = scheduler
         elif parameter.name.endswith(("feature_extractor", "image_processor")) and parameter.name not in parts:
             encoder = next((config for part, config in recording.models.items() if "image_encoder" in part), {})
             parts[parameter.name] = Pictures(encoder.get("image_size", 20))
@@ -224,7 +224,7 @@ def _sizes(part: str, config: Mapping[str, Any], plans: tuple[ComponentPlan, ...
     if part == "adapter":
         specs = [spec for plan in plans for spec in plan.inputs if spec.name.startswith("adapter_feature")]
         return {"features": [spec.shape for spec in specs]}
-    if part not in ("vae", "movq"):
+    if part not in ("vae", "movq", "vqgan"):
         return {}
     widths = config.get("block_out_channels") or config.get("encoder_block_out_channels") or []
     spatial, temporal = 2 ** (len(widths) - 1) if widths else 8, config.get("temporal_compression_ratio", 4)
@@ -233,6 +233,8 @@ def _sizes(part: str, config: Mapping[str, Any], plans: tuple[ComponentPlan, ...
             spatial, temporal = 32, 8
         case "AutoencoderKLCosmos":
             spatial, temporal = 8, 8
+        case "PaellaVQModel":
+            spatial = 4
         case "AutoencoderKLMochi":
             spatial, temporal = 8, 6
         case "AutoencoderOobleck":

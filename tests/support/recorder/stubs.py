@@ -171,6 +171,7 @@ _TEXTS: Final = (
     "GemmaModel",
     "Gemma2Model",
     "Qwen2_5_VLForConditionalGeneration",
+    "LlavaForConditionalGeneration",
     "Mistral3ForConditionalGeneration",
     "GPT2Model",
 )
@@ -322,6 +323,16 @@ def _projected(model: Any, given: Mapping[str, Any]) -> Any:
     return Given(made, mask, hidden_states=made, attention_mask=mask)
 
 
+def _plainly(model: Any, given: Mapping[str, Any]) -> Any:
+    return zeros(given["x"].shape, model.held)
+
+
+def _patches_seen(model: Any, given: Mapping[str, Any]) -> Any:
+    config, rows = model.config, given["pixel_values"].shape[0]
+    states = zeros((rows, (config.image_size // config.patch_size) ** 2, config.hidden_size), model.held)
+    return Given(states, last_hidden_state=states)
+
+
 def _enlarged(model: Any, given: Mapping[str, Any]) -> Any:
     rows, channels, frames, height, width = given["hidden_states"].shape
     return zeros((rows, channels, frames, 2 * height, 2 * width), model.held)
@@ -333,6 +344,9 @@ NAMED: Final[Mapping[str, Result]] = {
     "CLIPVisionModel": _picture,
     "CLIPVisionModelWithProjection": _picture,
     "ChatGLMModel": _glm,
+    "SiglipVisionModel": _patches_seen,
+    "WuerstchenDiffNeXt": _plainly,
+    "WuerstchenPrior": _plainly,
     "MultilingualCLIP": _multilingual,
     "PriorTransformer": _prior,
     "StableAudioProjectionModel": _seconds,
@@ -415,6 +429,7 @@ _EXTRAS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
     "HunyuanDiT2DModel": _hunyuan_dit_extras,
     "LuminaNextDiT2DModel": lambda model: {"head_dim": model.config.hidden_size // model.config.num_attention_heads},
     "PriorTransformer": _prior_extras,
+    "SiglipVisionModel": lambda _: {"vision_model": SimpleNamespace(use_head=False)},
     "UNet2DConditionModel": _unet_extras,
     "UNetSpatioTemporalConditionModel": _unet_extras,
 }

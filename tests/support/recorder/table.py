@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from attnfuse.tracing.specs import FAMILIES
-from tests.support.recorder import pictures, videos
+from tests.support.recorder import newer_pictures, pictures, videos
 from tests.support.recorder.record import Recording
 
-RECORDINGS: Final[Mapping[str, Recording]] = {**pictures.RECORDINGS, **videos.RECORDINGS}
+RECORDINGS: Final[Mapping[str, Recording]] = {
+    **pictures.RECORDINGS,
+    **newer_pictures.RECORDINGS,
+    **videos.RECORDINGS,
+}
 """By the pipeline's class, and what is peculiar to it where a class has several."""
 
 assert {name.partition(" ")[0] for name in RECORDINGS} == {name for family in FAMILIES for name in family.pipelines}

@@ -36,6 +36,17 @@ _COGVIDEOX: Final = Recording(
 _WAN: Final = Recording(
     {"transformer": videos.WAN, "vae": videos.WAN_VAE, "text_encoder": UMT5}, "UniPCMultistepScheduler", _FIVE
 )
+_LINES: Final = "x" * (271 - 2)
+"""A word whose token is that of two ends of lines in Llama's vocabulary."""
+
+_TEMPLATE: Final = {
+    "template": f"a a a a <image> {_LINES} {_LINES} {_LINES} {{}}",
+    "crop_start": 103,
+    "image_emb_start": 5,
+    "image_emb_end": 581,
+    "image_emb_len": 576,
+    "double_return_token_id": 271,
+}
 _LTX: Final = Recording(
     {"transformer": videos.LTX, "vae": videos.LTX_VAE, "text_encoder": T5},
     FLOW,
@@ -205,6 +216,35 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         },
         FLOW,
         _FIVE,
+    ),
+    "HunyuanSkyreelsImageToVideoPipeline": Recording(
+        {
+            "transformer": {**videos.HUNYUAN_VIDEO, "in_channels": 8},
+            "vae": videos.HUNYUAN_VIDEO_VAE,
+            "text_encoder": videos.LLAMA,
+            "text_encoder_2": XL_TEXT_ENCODER,
+        },
+        FLOW,
+        _FIVE,
+        {"image": PICTURE},
+    ),
+    "HunyuanVideoImageToVideoPipeline": Recording(
+        {
+            "transformer": {**videos.HUNYUAN_VIDEO, "in_channels": 9, "image_condition_type": "latent_concat"},
+            "vae": videos.HUNYUAN_VIDEO_VAE,
+            "text_encoder": {
+                "architectures": ["LlavaForConditionalGeneration"],
+                "model_type": "llava",
+                "text_config": {"model_type": "llama", "hidden_size": 48},
+                "image_token_index": len("<image>") + 2,
+                "pad_token_id": 1,
+            },
+            "text_encoder_2": XL_TEXT_ENCODER,
+        },
+        FLOW,
+        _FIVE,
+        {"image": PICTURE, "prompt_template": _TEMPLATE},
+        otherwise={"transformer: timestep is [1] float16": "after the first, which is float32"},
     ),
     "MochiPipeline": Recording(
         {

@@ -89,6 +89,8 @@ class Pictures:
         count = len(images) if isinstance(images, list | tuple) else 1
         return BatchFeature({"pixel_values": np.zeros((count, 3, self.side, self.side), np.float32)})
 
+    preprocess = __call__
+
 
 class SeenPictures:
     """Qwen 2.5 VL's processor: patches of 14 pixels of pictures, and a token for each square of four of them."""

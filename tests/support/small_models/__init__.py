@@ -9,12 +9,18 @@ from pathlib import Path
 
 from attnfuse.tracing.demo import write_json
 from tests.support.checkpoints import class_of
-from tests.support.small_models import encoders, newer_videos, pictures, videos
+from tests.support.small_models import encoders, newer_pictures, newer_videos, pictures, videos
 from tests.support.small_models.record import Config, Small
 
 __all__ = ["SMALL", "Config", "Small", "write_configs"]
 
-SMALL: dict[str, Small] = {**pictures.SMALL, **videos.SMALL, **newer_videos.SMALL, **encoders.SMALL}
+SMALL: dict[str, Small] = {
+    **pictures.SMALL,
+    **newer_pictures.SMALL,
+    **videos.SMALL,
+    **newer_videos.SMALL,
+    **encoders.SMALL,
+}
 """By a name of their own."""
 
 

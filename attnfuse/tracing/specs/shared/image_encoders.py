@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
+from attnfuse.tracing.specs.pictures.flux_redux import FLUX_REDUX
+from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2
 from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
 from attnfuse.tracing.specs.record import Input, Output, Spec
 from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
@@ -32,7 +34,8 @@ _CLIP_VISION = Spec(
 
 _CLIP_VISION_PRIOR = replace(
     _CLIP_VISION,
-    families=(KANDINSKY_PRIOR,),
+    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2),
+    models=("image_encoder", "prior_image_encoder"),
     source="kandinsky/pipeline_kandinsky_prior.py",
     inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:])),),  # one picture at a time, or a black one
 )
@@ -61,7 +64,20 @@ _CLIP_VISION_SKY_REELS = replace(
     source="skyreels_v2/pipeline_skyreels_v2_i2v.py",
 )
 
+# The states of Siglip's patches, whatever it pools them to.
+_SIGLIP = Spec(
+    class_name="SiglipVisionModel",
+    library="transformers",
+    families=(FLUX_REDUX,),
+    models=("image_encoder",),
+    source="flux/pipeline_flux_prior_redux.py",
+    inputs=(_PIXELS,),
+    outputs=(Output("last_hidden_state"),),
+    sizes=_picture,
+)
+
 SPECS = (
+    _SIGLIP,
     _CLIP_VISION,
     _CLIP_VISION_PRIOR,
     _CLIP_VISION_WAN,

@@ -32,6 +32,20 @@ _LLAMA = Spec(
     patches=(TEXT_DECODER,),
 )
 
+_LLAVA = replace(
+    _LLAMA,
+    class_name="LlavaForConditionalGeneration",
+    source="hunyuan_video/pipeline_hunyuan_video_image2video.py",
+    inputs=(
+        IDS,
+        MASK,
+        Input("position_ids", ("batch", "text_tokens"), "int64"),
+        Input("pixel_values", ("batch", 3, 336, 336)),
+    ),
+    broken="mindone's puts a picture's patches in the place of one token, and fails where the pipeline gives it a token"
+    " for each patch",
+)
+
 _GLM = replace(
     _LLAMA,
     class_name="GlmModel",
@@ -163,6 +177,7 @@ _CHAT_GLM = replace(
 
 SPECS = (
     _LLAMA,
+    _LLAVA,
     _GLM,
     _GEMMA,
     _GEMMA_2,

@@ -10,13 +10,17 @@ from attnfuse.tracing.specs.fixed_settings import LAST_BUT_ONE, LAST_LAYER, LORA
 from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, PLAIN_RESULTS
 from attnfuse.tracing.specs.pictures.aura_flow import AURA_FLOW
 from attnfuse.tracing.specs.pictures.cogview import COGVIEW_3
+from attnfuse.tracing.specs.pictures.deepfloyd_if import DEEPFLOYD_IF
 from attnfuse.tracing.specs.pictures.flux import FLUX
+from attnfuse.tracing.specs.pictures.flux_redux import FLUX_REDUX
 from attnfuse.tracing.specs.pictures.hunyuan_dit import HUNYUAN_DIT
-from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY
+from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2
 from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
+from attnfuse.tracing.specs.pictures.marigold import MARIGOLD
 from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
+from attnfuse.tracing.specs.pictures.wuerstchen import STABLE_CASCADE, WUERSTCHEN
 from attnfuse.tracing.specs.record import Input, Output, Refusal, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.sound.stable_audio import STABLE_AUDIO
@@ -33,7 +37,8 @@ from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN
 
 def text_tokens(context: SpecContext) -> Sizes:
     """A text encoder of its own length has it under its own name."""
-    return {"text_tokens": context.sizes.get(f"{context.model}_tokens", context.sizes["tokens"])}
+    own = f"{context.model}_tokens"
+    return {"text_tokens": context.sizes[own if own in context.sizes else "tokens"]}
 
 
 def clip_tokens(context: SpecContext) -> Sizes:
@@ -59,7 +64,7 @@ _NO_MASK = (Refusal("use_attention_mask", (False, None)),)
 CLIP = Spec(
     class_name="CLIPTextModel",
     library="transformers",
-    families=(STABLE_DIFFUSION, FLUX, HUNYUAN_VIDEO, ANIMATE_DIFF),
+    families=(STABLE_DIFFUSION, FLUX, FLUX_REDUX, HUNYUAN_VIDEO, ANIMATE_DIFF),
     models=("text_encoder", "text_encoder_2"),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
@@ -75,8 +80,8 @@ CLIP = Spec(
 CLIP_PROJECTED = Spec(
     class_name="CLIPTextModelWithProjection",
     library="transformers",
-    families=(STABLE_DIFFUSION, KANDINSKY_PRIOR),
-    models=("text_encoder",),
+    families=(STABLE_DIFFUSION, KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2),
+    models=("text_encoder", "prior_text_encoder"),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
     outputs=(Output("last_hidden_state", "result[1]"), Output("text_embeds")),
@@ -126,7 +131,7 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
 T5 = Spec(
     class_name="T5EncoderModel",
     library="transformers",
-    families=(STABLE_DIFFUSION_3, FLUX, COGVIEW_3, COGVIDEOX, CONSIS_ID),
+    families=(STABLE_DIFFUSION_3, FLUX, FLUX_REDUX, COGVIEW_3, COGVIDEOX, CONSIS_ID),
     models=("text_encoder_3", "text_encoder_2", "text_encoder"),
     source="stable_diffusion_3/pipeline_stable_diffusion_3.py",
     inputs=(IDS,),
@@ -138,7 +143,7 @@ MASK = Input("attention_mask", ("batch", "text_tokens"), "int64", note="the toke
 
 T5_MASKED = replace(
     T5,
-    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, LATTE, STABLE_AUDIO, AUDIO_LDM_2),
+    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, DEEPFLOYD_IF, LATTE, STABLE_AUDIO, AUDIO_LDM_2),
     models=("text_encoder", "text_encoder_2"),
     source="pixart_alpha/pipeline_pixart_alpha.py",
     inputs=(IDS, MASK),
@@ -184,6 +189,33 @@ UMT5 = replace(
     families=(AURA_FLOW, SKY_REELS_2, WAN),
     models=("text_encoder",),
     source="aura_flow/pipeline_aura_flow.py",
+)
+
+CLIP_WUERSTCHEN = replace(
+    CLIP,
+    families=(WUERSTCHEN,),
+    models=("text_encoder", "prior_text_encoder"),
+    source="wuerstchen/pipeline_wuerstchen_prior.py",
+    inputs=(IDS, MASK),
+    outputs=(Output("last_hidden_state"),),
+)
+
+CLIP_CASCADE = replace(
+    CLIP_PROJECTED,
+    families=(STABLE_CASCADE,),
+    models=("text_encoder", "prior_text_encoder"),
+    source="stable_cascade/pipeline_stable_cascade_prior.py",
+    inputs=(IDS, MASK),
+    outputs=(Output("last_layer_state", "result[2][-1]"), Output("text_embeds")),
+    fixed=_HIDDEN_STATES,
+)
+
+CLIP_MARIGOLD = replace(
+    CLIP,
+    families=(MARIGOLD,),
+    models=("text_encoder",),
+    source="marigold/pipeline_marigold_depth.py",
+    inputs=(replace(IDS, shape=(1, "text_tokens"), note="an empty text, once for all"),),
 )
 
 CLIP_KANDINSKY_5 = replace(
@@ -246,6 +278,9 @@ SPECS = (
     T5_LTX,
     T5_COSMOS,
     CLIP_KANDINSKY_5,
+    CLIP_WUERSTCHEN,
+    CLIP_CASCADE,
+    CLIP_MARIGOLD,
     UMT5,
     BERT,
     MULTILINGUAL_CLIP,

@@ -114,7 +114,12 @@ _VIDEO_ENCODER = replace(
 def _encoded_frames(context: SpecContext) -> Sizes:
     """Of a video all, of a picture one."""
     of_picture = context.runs(
-        "CogVideoXImageToVideoPipeline", "ConsisIDPipeline", "LTXImageToVideoPipeline", "LTXConditionPipeline"
+        "CogVideoXImageToVideoPipeline",
+        "ConsisIDPipeline",
+        "LTXImageToVideoPipeline",
+        "LTXConditionPipeline",
+        "HunyuanSkyreelsImageToVideoPipeline",
+        "HunyuanVideoImageToVideoPipeline",
     )
     return {"encoded_frames": 1 if of_picture else context.sizes["frames"]}
 
@@ -143,7 +148,7 @@ _LTX_ENCODER = replace(
 )
 
 _HUNYUAN_VIDEO_ENCODER = replace(
-    _VIDEO_ENCODER,
+    _COGVIDEOX_ENCODER,
     class_name="AutoencoderKLHunyuanVideo",
     families=(HUNYUAN_VIDEO, KANDINSKY_5),
     source="hunyuan_video/pipeline_hunyuan_video_image2video.py",
