@@ -26,6 +26,7 @@ from attnfuse.tracing.specs.patch_names import (
     MASKED_ATTENTION,
     MASKED_TEXT,
     PLAIN_RESULTS,
+    SEEN_PICTURE,
     STACKED_ROTARY,
     TEXT_DECODER,
 )
@@ -78,7 +79,7 @@ _GIVEN_PATCHES: Mapping[Library, tuple[str, ...]] = {
 
 
 # They take the place of a whole model, for the call of one pipeline: other arguments, or results in another form.
-_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, TEXT_DECODER})
+_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, SEEN_PICTURE, TEXT_DECODER})
 
 
 def _given_patches(class_name: str, library: Library) -> tuple[str, ...]:

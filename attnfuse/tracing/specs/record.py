@@ -167,8 +167,8 @@ class Spec:
     those of `attnfuse.tracing.patches` that are in force while the model is traced. `source` is the mindone pipeline
     whose call is mirrored. `fixed_settings` are what the graph has fixed beside `fixed` and `constants`. `broken` says
     what in mindone keeps every such model from being traced. `doubt` returns what the user is to be told of the plan,
-    or nothing. `skip` says what `clip_skip` does, of a text encoder whose pipelines have it. `processors` are those that
-    the pipeline gives the model's attention before it calls it.
+    or nothing. `skip` says what `clip_skip` does, of a text encoder whose pipelines have it. `processors` are those
+    that the pipeline gives the model's attention before it calls it.
     """
 
     class_name: str
