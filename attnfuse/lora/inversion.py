@@ -21,19 +21,19 @@ from typing import Any
 import numpy as np
 
 from attnfuse.errors import SourceError, UsageError
-from attnfuse.lora.layers import some
 from attnfuse.mindir import codec
 from attnfuse.mindir.external import lay_out, parameter_name, parameters
 from attnfuse.mindir.rows import Rows
 from attnfuse.mindir.schema import AttributeProto, NodeProto
 from attnfuse.mindir.tensorfile import TensorFile
+from attnfuse.names import some
 from attnfuse.output import digest
 from attnfuse.tracing.contract import FixedValue, StoredWeight
 from attnfuse.tracing.folder import read_json
 
 FIXED_NAME = "textual_inversion"
-TABLE = "embeddings.token_embedding.weight"
-"""How the name of CLIP's table of tokens ends."""
+_TABLES = ("token_embedding.weight", "token_embedding.embedding_table")
+"""How the name of CLIP's table of tokens ends, in checkpoints and in graphs."""
 
 _ENCODERS = ("text_encoder", "text_encoder_2")
 _OF_XL = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
@@ -147,7 +147,7 @@ def grow(
     mine = [one for one in inversions if part in one.tensors]
     if not mine:
         return {}
-    tables = [name for name, weight in weights.items() if weight.key.endswith(TABLE)]
+    tables = [name for name, weight in weights.items() if weight.key.endswith(_TABLES) or name.endswith(_TABLES)]
     if len(tables) != 1:
         raise SourceError(
             f"{mine[0].file} is for a text encoder of CLIP's, and {part} is {class_name}, without its table of tokens."

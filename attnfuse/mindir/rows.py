@@ -16,6 +16,11 @@ class Rows:
     count: int
 
     @property
+    def taken(self) -> None:
+        """All of the tensor is."""
+        return
+
+    @property
     def identity(self) -> list[Any]:
         """What it is beside its file, as JSON values."""
         return [self.key, self.count]

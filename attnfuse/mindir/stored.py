@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
@@ -20,6 +21,7 @@ from attnfuse.mindir.external import byte_size, parameter_name, parameters
 from attnfuse.mindir.low_rank import Delta, LowRank, merged, opened
 from attnfuse.mindir.rows import Rows
 from attnfuse.mindir.schema import ModelProto, TensorProto
+from attnfuse.mindir.taken import Taken, read_taken
 from attnfuse.mindir.tensorfile import CHUNK_BYTES, TensorFile
 
 _BLOCK = CHUNK_BYTES // 8
@@ -27,12 +29,14 @@ _BLOCK = CHUNK_BYTES // 8
 
 
 class WeightLocation(Protocol):
-    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`."""
+    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`, or what is `taken` of one."""
 
     @property
     def file(self) -> Path: ...
     @property
     def key(self) -> str: ...
+    @property
+    def taken(self) -> Taken | None: ...
 
 
 class StoredWeights:
@@ -75,7 +79,7 @@ class StoredWeights:
         if source is not None and (deltas := [one for one in added if isinstance(one, LowRank)]):
             return self._merged(parameter, source, deltas, dtype, overflow, first, last)
         if source is not None:
-            return self._file(parameter, source).read(source.key, dtype, overflow, first, last)
+            return _read(self._file(parameter, source), source, dtype, overflow, first, last)
         begin, end = first * dtype.itemsize, None if last is None else last * dtype.itemsize
         if not parameter.HasField("external_data"):
             return iter((parameter.raw_data[begin:end],)) if parameter.raw_data else None
@@ -103,17 +107,22 @@ class StoredWeights:
             begin, at = at, at + count * row
             if max(begin, first) < min(at, end):
                 file = self._file(parameter, one, count * row)
-                yield from file.read(one.key, dtype, overflow, max(begin, first) - begin, min(at, end) - begin)
+                yield from _read(file, one, dtype, overflow, max(begin, first) - begin, min(at, end) - begin)
 
     def _file(self, parameter: TensorProto, source: WeightLocation, elements: int | None = None) -> TensorFile:
         """The file, in which the tensor has as many elements as are wanted: the parameter's, or as said."""
         if source.file not in self._opened:
             self._opened[source.file] = TensorFile(source.file)
         file = self._opened[source.file]
-        shape = file.entry(source.key).shape
-        if math.prod(shape) != (math.prod(parameter.dims) if elements is None else elements):
+        taken = source.taken or Taken(source.key)
+        shape = file.entry(taken.key).shape
+        try:
+            fits = math.prod(taken.shape(shape)) == (math.prod(parameter.dims) if elements is None else elements)
+        except ValueError:
+            fits = False
+        if not fits:
             raise SourceError(
-                f"tensor {source.key!r} of {source.file} has shape {list(shape)}; "
+                f"tensor {taken.key!r} of {source.file} has shape {list(shape)}; "
                 f"parameter {parameter_name(parameter)!r} has {list(parameter.dims)}."
             )
         return file
@@ -143,7 +152,7 @@ class StoredWeights:
                 )
         begin, end = first // row, -(-(parameter.dims[0] * row if last is None else last) // row)
         step = max(1, _BLOCK // row)
-        for base in file.float_rows(source.key, row, begin, end, step):
+        for base in _float_rows(file, source, row, begin, end, step):
             made, largest = merged(base, deltas, begin, dtype)
             chosen = slice(max(0, first - begin * row), None if last is None else last - begin * row)
             kept = made.reshape(-1)[chosen]
@@ -152,6 +161,28 @@ class StoredWeights:
                 overflow.append(source.key)
             yield kept.tobytes()
             begin += len(base)
+
+
+def _read(
+    file: TensorFile, source: WeightLocation, dtype: DType, overflow: list[str], first: int, last: int | None
+) -> Iterator[bytes]:
+    """Elements of a weight of a checkpoint; see `TensorFile.read`."""
+    if source.taken is None:
+        return file.read(source.key, dtype, overflow, first, last)
+    return read_taken(file, source.taken, dtype, overflow, first, last)
+
+
+def _float_rows(
+    file: TensorFile, source: WeightLocation, row: int, begin: int, end: int, step: int
+) -> Iterator[npt.NDArray[np.float64]]:
+    """Rows of so many elements of a weight of a checkpoint; see `TensorFile.float_rows`."""
+    if source.taken is None:
+        yield from file.float_rows(source.key, row, begin, end, step)
+        return
+    for first in range(begin, end, step):
+        last = min(first + step, end)
+        data = b"".join(read_taken(file, source.taken, dtypes.FLOAT32, [], first * row, last * row))
+        yield np.frombuffer(data, np.float32).reshape(last - first, row).astype(np.float64)
 
 
 def _bytes(path: Path, offset: int, length: int) -> Iterator[bytes]:

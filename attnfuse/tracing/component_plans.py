@@ -26,6 +26,7 @@ from attnfuse.tracing.specs.patch_names import (
     MASKED_ATTENTION,
     MASKED_TEXT,
     PLAIN_RESULTS,
+    SEEN_PICTURE,
     STACKED_ROTARY,
     TEXT_DECODER,
 )
@@ -61,7 +62,9 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         patches=spec.patches,
         package="",
         variant="",
+        checkpoint=context.pipeline.checkpoint_of(context.model),
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
+        processors=() if spec.processors is None else spec.processors(context),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
         sizes=context.sizes,
@@ -76,7 +79,7 @@ _GIVEN_PATCHES: Mapping[Library, tuple[str, ...]] = {
 
 
 # They take the place of a whole model, for the call of one pipeline: other arguments, or results in another form.
-_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, TEXT_DECODER})
+_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, SEEN_PICTURE, TEXT_DECODER})
 
 
 def _given_patches(class_name: str, library: Library) -> tuple[str, ...]:
@@ -135,6 +138,8 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         folder=pipeline.folders[model],
         package="" if pipeline.libraries[model] == library else package_of(pipeline.libraries[model]),
         variant="",
+        checkpoint=pipeline.checkpoint_of(model),
+        processors=(),
         call=Call(
             call.method,
             arguments(entries, flattened(call.fixed, [entry.to or entry.name for entry in entries]), call.tuples),

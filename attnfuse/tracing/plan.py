@@ -15,10 +15,20 @@ from pathlib import Path
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
-from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions
+from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions, SizeFacts
 from attnfuse.tracing.fixed import CLIP_SKIP
-from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
+from attnfuse.tracing.folder import (
+    SINGLE,
+    Config,
+    Configs,
+    PipelineFolder,
+    read_json,
+    read_pipeline,
+    sibling_of,
+    with_vae,
+)
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.original import with_checkpoint
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.context import SpecContext
@@ -43,13 +53,15 @@ _ORDER = (
 class Planned:
     """The traces that can be made, and the components that were asked for and cannot, each with the reason.
 
-    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute.
+    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute. `sizes` are
+    those that it is planned for, where they are several.
     """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    sizes: tuple[SizeFacts, ...] = ()
 
 
 def survey(
@@ -112,6 +124,10 @@ def _survey(
                 " called with."
             )
         pipeline = pipeline.named(given[0].part if given else specs[0].models[0])
+    if terms.vae is not None:
+        pipeline = with_vae(pipeline, terms.vae)
+    if terms.checkpoint is not None:
+        pipeline = with_checkpoint(pipeline, terms.checkpoint)
     for call in given:
         if call.part not in pipeline.classes:
             parts = ", ".join(pipeline.classes)
@@ -121,7 +137,7 @@ def _survey(
         return _survey_unknown(pipeline, dtype, shapes, given, terms)
     context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
-        context = replace(context, sizes=family.sizes(context))
+        context = family.sized(context)
         if shapes.frames is not None and "frames" not in context.sizes:
             made = pipeline.class_name or next(iter(pipeline.classes.values()))
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
@@ -141,8 +157,8 @@ def _survey(
 
 def _ordered(pipeline: PipelineFolder) -> list[str]:
     """The parts, in the order in which they are planned."""
-    names = [name for name in _ORDER if name in pipeline.classes]
-    return names + [name for name in pipeline.classes if name not in _ORDER]
+    names = [name for kind in _ORDER for name in pipeline.classes if sibling_of(name) == kind]
+    return names + [name for name in pipeline.classes if name not in names]
 
 
 def _survey_unknown(
@@ -185,7 +201,7 @@ def _plan_elsewhere(
     if family is None or given or name in family.aside:
         return _plan_part(context, family, given, terms)
     try:
-        context = replace(context, sizes=family.sizes(context))
+        context = family.sized(context)
     except SourceError as error:
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(name, pipeline.classes[name], (name,), problem=problem)
@@ -217,7 +233,7 @@ def _plan_part(context: SpecContext, family: PipelineFamily | None, given: Seque
 def _at_length(context: SpecContext, family: PipelineFamily, terms: Terms, length: int) -> Part:
     """A part at that length of a text, whatever others have."""
     context = replace(context, shapes=replace(context.shapes, sequence_length=length))
-    return plan_part(replace(context, sizes=family.sizes(context)), family, (), terms)
+    return plan_part(family.sized(context), family, (), terms)
 
 
 def _said(lengths: Mapping[str, int]) -> str:

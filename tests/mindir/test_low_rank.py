@@ -22,6 +22,7 @@ from attnfuse.mindir.low_rank import LowRank
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights
 from attnfuse.mindir.streaming import value_chunks
+from attnfuse.mindir.taken import Taken
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.mindir.values import WeightValues
 from tests.support.lora_files import factors
@@ -31,6 +32,7 @@ from tests.support.lora_files import factors
 class Tensor:
     file: Path
     key: str
+    taken: Taken | None = None
 
 
 def model_of(name: str, shape: tuple[int, ...], dtype: DType) -> ModelProto:

@@ -128,6 +128,8 @@ def main(folder: Path) -> None:
         patches=(),
         package="",
         variant="",
+        checkpoint=None,
+        processors=(),
         fixed=(),
     )
     with no_init_parameters():

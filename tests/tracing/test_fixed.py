@@ -114,3 +114,20 @@ def test_a_light_adapter_has_one_feature_more_than_channels(tmp_path: Path) -> N
     features = [spec.shape for spec in unet.inputs if spec.name.startswith("adapter_feature")]
     assert [shape[1] for shape in features] == [*config["channels"], config["channels"][-1]]
     assert all(a[2] == 2 * b[2] for a, b in pairwise(features))
+
+
+def test_rows_that_are_no_halves_of_guidance_say_what_they_are_for(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path / "in", SMALL["pag_sd"])
+    guided, alone = (fixed(folder, "unet", guidance=guidance) for guidance in (None, False))
+    assert guided["guidance_rows"] == FixedValue(
+        "guidance_rows",
+        3,
+        "rows an image, in one run and in this order: without the prompt; with the prompt; with the prompt, attention"
+        " perturbed; --no-guidance traces for 2",
+    )
+    assert alone["guidance_rows"].value == 2
+    assert alone["guidance_rows"].meaning.endswith("with the prompt, attention perturbed; --guidance traces for 3")
+    assert guided["pag_applied_layers"].value == ["mid"]
+    index = json.loads((folder / "model_index.json").read_text())
+    write_json(folder / "model_index.json", {**index, "pag_applied_layers": ["mid", "up"]})
+    assert fixed(folder, "unet")["pag_applied_layers"].value == ["mid", "up"]

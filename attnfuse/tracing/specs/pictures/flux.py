@@ -8,7 +8,7 @@ from typing import Any
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import IP_ADAPTER_SCALE, LORA_SCALE, ONE_CONTROLNET
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
+from attnfuse.tracing.specs.record import SAMPLE, FixedSetting, Input, Output, PipelineFamily, Spec
 from attnfuse.tracing.specs.shared.controlnets import (
     CONDITIONING_SCALE,
     controlnet_blocks,
@@ -22,10 +22,20 @@ from attnfuse.tracing.specs.sizes import packed_sizes
 def _flux(context: SpecContext) -> Sizes:
     """Height and width: 128 latents × the VAE's downscaling; latents are packed two by two into "image_tokens".
 
-    Tokens: 512 of T5; CLIP, which sees as many as its tokenizer fills a text up to (77), gives a pooled vector only.
-    Not doubled: guidance is an input, or distilled away.
+    In Kontext the picture that is edited follows, of the same size. Tokens: 512 of T5; CLIP, which sees as many as its
+    tokenizer fills a text up to (77), gives a pooled vector only. Not doubled: guidance is an input, or distilled away.
     """
-    return {**packed_sizes(context), "text_encoder_tokens": context.filled("text_encoder")}
+    sizes = packed_sizes(context)
+    pictures = 2 if _edits(context) else 1
+    return {
+        **sizes,
+        "image_tokens": pictures * sizes["image_tokens"],
+        "text_encoder_tokens": context.filled("text_encoder"),
+    }
+
+
+def _edits(context: SpecContext) -> bool:
+    return context.runs("FluxKontextPipeline", "FluxKontextInpaintPipeline")
 
 
 FLUX = PipelineFamily(
@@ -38,6 +48,8 @@ FLUX = PipelineFamily(
         "FluxControlImg2ImgPipeline",
         "FluxControlInpaintPipeline",
         "FluxFillPipeline",
+        "FluxKontextPipeline",
+        "FluxKontextInpaintPipeline",
         "FluxControlNetPipeline",
         "FluxControlNetImg2ImgPipeline",
         "FluxControlNetInpaintPipeline",
@@ -124,6 +136,14 @@ FLUX_TRANSFORMER = Spec(
     fixed_settings=(
         LORA_SCALE,
         IP_ADAPTER_SCALE,
+        FixedSetting(
+            "image",
+            "as large as the result",
+            "the picture that is edited has as many tokens as the one that is made; of another size it would be another"
+            " graph",
+            when=_edits,
+            only="in Kontext",
+        ),
     ),
 )
 
