@@ -18,6 +18,7 @@ from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import (
     PATH,
     component_option,
+    dtype_of,
     json_option,
     progress_option,
     shape_options,
@@ -149,7 +150,7 @@ def _request(source: str, options: dict[str, Any]) -> CompileRequest:
     return CompileRequest(
         source=source,
         components=options["components"],
-        dtype=options["dtype"],
+        dtype=dtype_of(options),
         shapes=shapes_of(options),
         given=() if given is None else read_inputs(given),
         target=Target(options["runtime"], options["soc"]),

@@ -21,6 +21,7 @@ from attnfuse.cli.options import (
     PATH,
     SHAPES,
     component_option,
+    dtype_of,
     fetch_of,
     json_option,
     max_memory,
@@ -46,7 +47,6 @@ from attnfuse.verify.watch import watched
 # What of the options, as the command's parameters are called, says how a source is traced.
 _OF_SOURCE = (
     *SHAPES,
-    "dtype",
     "inputs_file",
     "loras",
     "config",
@@ -247,7 +247,7 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
     return SourceRequest(
         source=source,
         components=rest["components"],
-        dtype=rest["dtype"],
+        dtype=dtype_of(rest),
         shapes=shapes_of(rest),
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
         loras=tuple(map(parse_lora, rest["loras"])),

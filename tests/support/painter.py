@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from attnfuse import compiler
 from attnfuse.ir.types import TensorType
-from attnfuse.mindir.dtypes import FLOAT16, INT64
+from attnfuse.mindir.dtypes import FLOAT16, INT64, DType, from_name
 from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, TracedComponent
@@ -29,9 +29,9 @@ ROWS, TOKENS, WIDTH, LATENT, SIZE = 2, 77, 64, 16, 128
 _FILES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 
 
-def _text_encoder(g: GraphBuilder) -> tuple[str, ...]:
+def _text_encoder(g: GraphBuilder, dtype: DType = FLOAT16) -> tuple[str, ...]:
     ids = g.input("input_ids", (1, TOKENS), INT64)
-    states = g.op("Gather", g.weight("table", (514, WIDTH), FLOAT16, 1.0), ids, 0, 0)
+    states = g.op("Gather", g.weight("table", (514, WIDTH), dtype, 1.0), ids, 0, 0)
     return states, g.op("ReduceMean", states, (1,), False)
 
 
@@ -70,10 +70,10 @@ _GRAPHS: Mapping[str, Callable[[GraphBuilder], tuple[str, ...]]] = {
 }
 
 
-def _built(name: str, *, weights: bool) -> tuple[ModelProto, list[TensorType]]:
-    """The graph, and the types of what it gives."""
+def _built(name: str, *, weights: bool, dtype: DType = FLOAT16) -> tuple[ModelProto, list[TensorType]]:
+    """The graph, and the types of what it gives; `dtype` is the text encoder's."""
     g = GraphBuilder(name, weights=weights)
-    values = _GRAPHS[name](g)
+    values = _text_encoder(g, dtype) if name == "text_encoder" else _GRAPHS[name](g)
     g.output(*values)
     return g.build(), [g.type_of(value) for value in values]
 
@@ -107,12 +107,12 @@ def write_pipeline(folder: Path) -> None:
 
 def trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     """Stands for `runner.trace_component`."""
-    model, types = _built(plan.name, weights=False)
+    model, types = _built(plan.name, weights=False, dtype=from_name(plan.dtype))
     graph = work.resolve() / "graph.mindir"
     graph.write_bytes(model.SerializeToString(deterministic=True))
     file = plan.folder.resolve() / f"{_FILES[plan.model]}.safetensors"
     weights = tuple(
-        StoredWeight(parameter_name(p), file, parameter_name(p), "float16", tuple(p.dims)) for p in parameters(model)
+        StoredWeight(parameter_name(p), file, parameter_name(p), plan.dtype, tuple(p.dims)) for p in parameters(model)
     )
     assert plan.call is not None
     specs = zip(plan.call.outputs, types, strict=True)
