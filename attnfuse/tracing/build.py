@@ -99,6 +99,7 @@ _BESIDE_A_PIPELINE = {
     "ChatGLMModel": "kolors",
     "MultilingualCLIP": "kandinsky",
     "PaintByExampleImageEncoder": "paint_by_example",
+    "UnCLIPTextProjModel": "unclip.text_proj",
 }
 """Models that lie with the one kind of pipeline they serve."""
 

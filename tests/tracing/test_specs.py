@@ -563,10 +563,10 @@ def test_a_family_calls_what_is_not_its_own_as_its_base_does() -> None:
 
 def test_the_text_of_a_phrase_and_boxes_go_into_one_dictionary(tmp_path: Path) -> None:
     found = planned(tmp_path, SMALL["gligen"])
-    assert list(found) == ["unet", "unet_ungrounded"]
-    assert shapes_of(found["unet"])["boxes"] == (2, 30, 4)
-    assert found["unet"].call is not None
-    assert dict(found["unet"].call.arguments)["cross_attention_kwargs"] == (
+    assert list(found) == ["unet_grounded", "unet_ungrounded"]
+    assert shapes_of(found["unet_grounded"])["boxes"] == (2, 30, 4)
+    assert found["unet_grounded"].call is not None
+    assert dict(found["unet_grounded"].call.arguments)["cross_attention_kwargs"] == (
         '{"gligen": {"boxes": boxes, "masks": masks, "positive_embeddings": positive_embeddings}}'
     )
     assert "boxes" not in shapes_of(found["unet_ungrounded"])

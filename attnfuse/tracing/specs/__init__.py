@@ -33,6 +33,7 @@ from attnfuse.tracing.specs.pictures import (
     stable_diffusion_controls,
     stable_diffusion_edits,
     stable_diffusion_grounded,
+    unclip,
 )
 from attnfuse.tracing.specs.record import PipelineFamily, Spec
 from attnfuse.tracing.specs.shared import image_encoders, language_models, text_encoders, vaes, video_vaes
@@ -59,6 +60,7 @@ SPECS: tuple[Spec, ...] = (
     *stable_diffusion_controls.SPECS,
     *stable_diffusion_edits.SPECS,
     *stable_diffusion_grounded.SPECS,
+    *unclip.SPECS,
     *stable_diffusion_3.SPECS,
     *flux.SPECS,
     *pixart.SPECS,
@@ -130,6 +132,7 @@ FAMILIES: tuple[PipelineFamily, ...] = (
     *audio_ldm_2.FAMILIES,
     *stable_diffusion_edits.FAMILIES,
     *stable_diffusion_grounded.FAMILIES,
+    *unclip.FAMILIES,
     *animate_diff_variants.FAMILIES,
     *perturbed.FAMILIES,
 )

@@ -319,6 +319,13 @@ def _depth(model: Any, given: Mapping[str, Any]) -> Any:
     return Given(zeros((given["pixel_values"].shape[0], side, side), model.held))
 
 
+def _unclip_text(model: Any, given: Mapping[str, Any]) -> Any:
+    config, states = model.config, given["text_encoder_hidden_states"]
+    tokens = states.shape[1] + config.clip_extra_context_tokens
+    made = zeros((states.shape[0], tokens, config.cross_attention_dim), model.held)
+    return Given(made, zeros((states.shape[0], config.time_embed_dim), model.held))
+
+
 def _glm(model: Any, given: Mapping[str, Any]) -> Any:
     rows, tokens = given["input_ids"].shape
     states = zeros((tokens, rows, model.config.hidden_size), model.held)
@@ -353,6 +360,7 @@ def _projected(model: Any, given: Mapping[str, Any]) -> Any:
 NAMED: Final[Mapping[str, Result]] = {
     "T2IAdapter": _adapted,
     "UNetControlNetXSModel": _denoised,
+    "UnCLIPTextProjModel": _unclip_text,
     "CLIPVisionModel": _picture,
     "CLIPVisionModelWithProjection": _picture,
     "CLIPImageProjection": lambda model, given: zeros(given["x"].shape, model.held),
@@ -461,6 +469,7 @@ _EXTRAS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
     "StableUnCLIPImageNormalizer": _normalizer_extras,
     "T2IAdapter": _adapter_extras,
     "UNet2DConditionModel": _unet_extras,
+    "UnCLIPTextProjModel": lambda model: {"clip_extra_context_tokens": model.config.clip_extra_context_tokens},
     "UNetControlNetXSModel": lambda model: {
         "in_channels": 4,
         "base_add_embedding": _unet_extras(model)["add_embedding"],

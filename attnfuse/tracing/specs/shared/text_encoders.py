@@ -18,6 +18,7 @@ from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
 from attnfuse.tracing.specs.pictures.stable_diffusion_edits import LATENT_UPSCALE, STABLE_UNCLIP
+from attnfuse.tracing.specs.pictures.unclip import UNCLIP
 from attnfuse.tracing.specs.record import Input, Output, Refusal, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.sound.stable_audio import STABLE_AUDIO
@@ -76,7 +77,7 @@ CLIP = Spec(
 CLIP_PROJECTED = Spec(
     class_name="CLIPTextModelWithProjection",
     library="transformers",
-    families=(STABLE_DIFFUSION, KANDINSKY_PRIOR),
+    families=(STABLE_DIFFUSION, KANDINSKY_PRIOR, UNCLIP),
     models=("text_encoder",),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
