@@ -16,7 +16,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
     ),
     "Picture": (*("prompts", "negative", "steps", "guidance_scale", "size", "backend", "device_texts", "record"),),
     "What is compiled": (
-        *("variant", "revision", "subfolder", "offline"),
+        *("config", "vae", "variant", "revision", "subfolder", "offline"),
         *(
             "components",
             "exclude",
@@ -25,11 +25,12 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
             "dynamic",
             "height",
             "width",
+            "sizes",
             "sequence_lengths",
             "frames",
             "guidance",
         ),
-        *("timestep_dtype", "inputs_file", "loras", "strict_config", "trace", "jobs", "cache_dir"),
+        *("timestep_dtype", "clip_skip", "inputs_file", "loras", "strict_config", "trace", "jobs", "cache_dir"),
     ),
     "Target and policy": (
         "runtime",

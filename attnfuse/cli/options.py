@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from attnfuse.cli.sizes import size_option
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.policy import CAST_NAMES
@@ -82,7 +84,17 @@ def max_memory(command: Command) -> Command:
     )
 
 
-SHAPES = ("batch", "height", "width", "sequence_lengths", "frames", "guidance", "dynamic", "timestep_dtype")
+SHAPES = (
+    "batch",
+    "height",
+    "width",
+    "sequence_lengths",
+    "frames",
+    "guidance",
+    "dynamic",
+    "timestep_dtype",
+    "clip_skip",
+)
 """What of `shape_options`, as the command's parameters are called, says which shapes and types inputs have."""
 
 
@@ -99,6 +111,14 @@ def shapes_of(options: Mapping[str, Any]) -> ShapeOptions:
         sequence_length=plain,
         sequence_lengths=tuple(lengths.items()),
     )
+
+
+def refuse_given(context: click.Context, parameters: Collection[str], why: str) -> None:
+    """Raise UsageError for one of these that the command line gives: what it asks for would not be done."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{parameter.opts[0]} {why}")
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -134,6 +154,12 @@ shape_options = (
         "--timestep-dtype",
         type=click.Choice(["float32", "int64"]),
         help="Data type of the scheduler's timesteps.  [default: as the scheduler has them]",
+    ),
+    click.option(
+        "--clip-skip",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Skip the last N layers of CLIP, as pipelines' clip_skip does.",
     ),
     click.option("--frames", type=click.IntRange(1), help="Frames of a video."),
     click.option("--guidance/--no-guidance", default=None, help="Trace for guidance in one batch, or without."),
@@ -179,10 +205,25 @@ target_options = (
 
 def fetch_of(options: Mapping[str, Any]) -> Fetch:
     """Which files of a source are read, by the options that say so."""
-    return Fetch(options["revision"], options["subfolder"], options["variant"], options["offline"])
+    names = ("revision", "subfolder", "variant", "offline", "config", "vae")
+    return Fetch(**{name: options[name] for name in names if name in options})
 
+
+#: Of what is read beside SOURCE.
+beside_options = (
+    click.option(
+        "--config",
+        default="",
+        metavar="FOLDER",
+        help="Pipeline (folder or hub id) with what SOURCE, one file of weights, has not: configurations, tokenizers.",
+    ),
+    click.option(
+        "--vae", default="", metavar="FOLDER", help="VAE (folder or hub id) that takes the place of the pipeline's."
+    ),
+)
 
 trace_options = (
+    *beside_options,
     click.option("--variant", default="", metavar="NAME", help="Weights of this variant, where a part has it: fp16."),
     click.option("--revision", metavar="NAME", help="Branch, tag or commit of a hub repository."),
     click.option("--subfolder", default="", metavar="PATH", help="Folder within SOURCE that is compiled."),
@@ -249,6 +290,7 @@ census_options = with_options(
         "--exclude", multiple=True, metavar="NAME", help="Not this component, or nothing of this part (repeatable)."
     ),
     *shape_options,
+    size_option,
     *target_options,
     click.option(
         "--strict-policy", is_flag=True, help="Fail where a rule of the policy, or a --no-flash, matches no site."

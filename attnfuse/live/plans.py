@@ -163,6 +163,7 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
         patches=(),
         package="",
         variant="",
+        checkpoint=None,
         processors=(),
         fixed=(),
     )

@@ -97,11 +97,16 @@ def _keep_in_float32(model: Any, dtype: str) -> None:
 _BESIDE_A_PIPELINE = {
     "CLIPImageProjection": "stable_diffusion",
     "ChatGLMModel": "kolors",
+    "LTXLatentUpsamplerModel": "ltx.modeling_latent_upsampler",
     "MultilingualCLIP": "kandinsky",
+    "PaellaVQModel": "wuerstchen",
     "PaintByExampleImageEncoder": "paint_by_example",
+    "ReduxImageEncoder": "flux.modeling_flux",
     "UnCLIPTextProjModel": "unclip.text_proj",
+    "WuerstchenDiffNeXt": "wuerstchen",
+    "WuerstchenPrior": "wuerstchen",
 }
-"""Models that lie with the one kind of pipeline they serve."""
+"""Models that lie with the one kind of pipeline they serve, and are built and loaded as those of their library are."""
 
 
 def _find_class(plan: ComponentPlan) -> Any:

@@ -36,6 +36,8 @@ _MEANINGS: Mapping[str, str] = {
     "width": "latents from left to right",
 }
 _ARGUMENT = "an argument of the call"
+CLIP_SKIP = "clip_skip"
+"""What pipelines call the number of a text encoder's last layers that are left out."""
 
 
 def fixed_values(
@@ -43,9 +45,12 @@ def fixed_values(
 ) -> list[FixedValue]:
     """What the graph of a spec has fixed; `entries` and `inputs` are its inputs as the table and the plan have them."""
     stated = [
-        FixedValue(one.name, one.value if one.told is None else one.told(context), one.meaning)
-        for one in spec.fixed_settings
-        if one.when is None or one.when(context)
+        _skipped(context) if one.name == CLIP_SKIP and spec.skip is not None and context.shapes.clip_skip else one
+        for one in (
+            FixedValue(one.name, one.value if one.told is None else one.told(context), one.meaning)
+            for one in spec.fixed_settings
+            if one.when is None or one.when(context)
+        )
     ]
     arguments = {**spec.fixed, **(spec.constants(context) if spec.constants is not None else {})}
     return [*stated, *_rows(spec, context), *_timestep(context, entries, inputs), *_arguments(arguments)]
@@ -54,6 +59,11 @@ def fixed_values(
 def given_values(fixed: Mapping[str, Any]) -> list[FixedValue]:
     """The arguments that the user fixes with --inputs."""
     return list(_arguments(fixed))
+
+
+def _skipped(context: SpecContext) -> FixedValue:
+    meaning = "so many layers are skipped: the state is that of an earlier one; for another number compile again"
+    return FixedValue(CLIP_SKIP, context.shapes.clip_skip, meaning)
 
 
 def _rows(spec: Spec, context: SpecContext) -> Iterator[FixedValue]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from attnfuse import documents
-from attnfuse.errors import SourceError
+from attnfuse.errors import SourceError, UsageError
 from attnfuse.names import shortened
 
 Config = Mapping[str, Any]
@@ -27,6 +27,9 @@ _LISTS = ("pag_applied_layers",)
 SINGLE = "model"
 """The attribute of a model that stands alone."""
 
+VAE = "vae"
+"""The attribute of a pipeline's autoencoder."""
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineFolder:
@@ -35,6 +38,7 @@ class PipelineFolder:
     `class_name` is empty for a folder that holds a single model, whose attribute is then `SINGLE`: what it is called
     in a pipeline is for the table of specifications to say. `libraries` are as model_index.json names them, `options`
     what else it says. `own_code` is the file of a pipeline that the folder brings itself, which is never run.
+    `checkpoint` is a single file with weights of the parts `in_checkpoint`, in place of those in their folders.
     """
 
     root: Path
@@ -44,6 +48,12 @@ class PipelineFolder:
     options: Mapping[str, Any]
     folders: Mapping[str, Path]
     own_code: str = ""
+    checkpoint: Path | None = None
+    in_checkpoint: tuple[str, ...] = ()
+
+    def checkpoint_of(self, model: str) -> Path | None:
+        """The single file that has a part's weights, if one has."""
+        return self.checkpoint if model in self.in_checkpoint else None
 
     def own_code_of(self, model: str) -> str:
         """The file of a part's class that the folder brings itself, from its root; nothing where it does not."""
@@ -128,6 +138,22 @@ def read_pipeline(folder: Path) -> PipelineFolder:
         return PipelineFolder(folder, "", {SINGLE: class_name}, {SINGLE: library}, {}, {SINGLE: folder})
     raise SourceError(
         f"{folder} is not a diffusers pipeline folder: it has no model_index.json (nor a config.json of one model)."
+    )
+
+
+def with_vae(pipeline: PipelineFolder, folder: Path) -> PipelineFolder:
+    """The pipeline with the VAE of another folder.
+
+    Raises SourceError as `read_pipeline`, UsageError where the pipeline has none.
+    """
+    if VAE not in pipeline.classes:
+        raise UsageError(f"{pipeline.root} has no {VAE} that another could take the place of; drop --vae.")
+    own = read_pipeline(folder).named(VAE)
+    return replace(
+        pipeline,
+        classes={**pipeline.classes, **own.classes},
+        libraries={**pipeline.libraries, **own.libraries},
+        folders={**pipeline.folders, **own.folders},
     )
 
 

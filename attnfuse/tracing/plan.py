@@ -15,9 +15,20 @@ from pathlib import Path
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
-from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions
-from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline, sibling_of
+from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions, SizeFacts
+from attnfuse.tracing.fixed import CLIP_SKIP
+from attnfuse.tracing.folder import (
+    SINGLE,
+    Config,
+    Configs,
+    PipelineFolder,
+    read_json,
+    read_pipeline,
+    sibling_of,
+    with_vae,
+)
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.original import with_checkpoint
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.context import SpecContext
@@ -42,13 +53,15 @@ _ORDER = (
 class Planned:
     """The traces that can be made, and the components that were asked for and cannot, each with the reason.
 
-    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute.
+    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute. `sizes` are
+    those that it is planned for, where they are several.
     """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    sizes: tuple[SizeFacts, ...] = ()
 
 
 def survey(
@@ -111,6 +124,10 @@ def _survey(
                 " called with."
             )
         pipeline = pipeline.named(given[0].part if given else specs[0].models[0])
+    if terms.vae is not None:
+        pipeline = with_vae(pipeline, terms.vae)
+    if terms.checkpoint is not None:
+        pipeline = with_checkpoint(pipeline, terms.checkpoint)
     for call in given:
         if call.part not in pipeline.classes:
             parts = ", ".join(pipeline.classes)
@@ -131,6 +148,7 @@ def _survey(
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
     _check_timesteps(surveyed, shapes)
+    _check_skipped(surveyed, shapes)
     found = () if family is None else contradictions(context, family)
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
@@ -159,6 +177,7 @@ def _survey_unknown(
         surveyed.append(_plan_elsewhere(name, pipeline, family, dtype, shapes, calls, terms))
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
+    _check_skipped(surveyed, shapes)
     return tuple(surveyed)
 
 
@@ -243,6 +262,17 @@ def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:
         raise UsageError(
             f"--timestep-dtype {shapes.timestep_dtype} is for components that take the scheduler's timesteps, and none"
             " does here; drop it."
+        )
+
+
+def _check_skipped(parts: Sequence[Part], shapes: ShapeOptions) -> None:
+    """Raise UsageError where layers are to be skipped, and there is no text encoder whose pipelines do."""
+    if shapes.clip_skip is None or any(part.problem or part.misuse for part in parts):
+        return
+    if not any(one.name == CLIP_SKIP and one.value for part in parts for plan in part.plans for one in plan.fixed):
+        raise UsageError(
+            f"--clip-skip {shapes.clip_skip} is for text encoders of pipelines that have clip_skip, and there is none"
+            " here; drop it."
         )
 
 
@@ -371,7 +401,9 @@ def _read_configs(pipeline: PipelineFolder, family: PipelineFamily | None) -> Co
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:
-    named = {name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames")}
+    named = {
+        name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames", "clip_skip")
+    }
     named |= {f"sequence length of {name}": length for name, length in shapes.sequence_lengths}
     for name, value in named.items():
         if value is not None and value < 1:

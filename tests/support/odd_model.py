@@ -128,6 +128,7 @@ def main(folder: Path) -> None:
         patches=(),
         package="",
         variant="",
+        checkpoint=None,
         processors=(),
         fixed=(),
     )

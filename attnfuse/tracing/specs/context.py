@@ -63,6 +63,10 @@ class SpecContext:
         """Whether the pipeline has such a part."""
         return model in self.configs
 
+    def runs(self, *classes: str) -> bool:
+        """Whether the pipeline is of one of these classes."""
+        return self.pipeline.class_name in classes
+
     def option(self, key: str, default: Any = None, model: str = "") -> Any:
         """An option of a model's configuration, this one's unless another is named; `default` where it is absent."""
         return self.configs.get(model or self.model, {}).get(key, default)

@@ -41,6 +41,9 @@ QWEN_ROTARY = "qwen_rotary"
 REAL_ROTARY = "real_rotary"
 """For rotary tables of complex numbers."""
 
+SEEN_PICTURE = "seen_picture"
+"""For the picture that Qwen 2.5 VL sees, of a size that is known."""
+
 STACKED_ROTARY = "stacked_rotary"
 """For attention of SkyReels 2's transformer."""
 

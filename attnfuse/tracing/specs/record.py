@@ -96,6 +96,20 @@ class FixedSetting:
 
 
 @dataclass(frozen=True, slots=True)
+class Skip:
+    """How pipelines take the state of an earlier layer from a text encoder, with their argument `clip_skip`.
+
+    The output `output` is then the expression `of`, `{model}` standing for the model's attribute and `{back}` for the
+    state's place from the end: `clip_skip` and `least` more. The states are those of the embedding and of each of the
+    configuration's `num_hidden_layers`.
+    """
+
+    output: str
+    of: str
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineFamily:
     """How a group of pipelines sizes what it hands to its models.
 
@@ -153,7 +167,8 @@ class Spec:
     those of `attnfuse.tracing.patches` that are in force while the model is traced. `source` is the mindone pipeline
     whose call is mirrored. `fixed_settings` are what the graph has fixed beside `fixed` and `constants`. `broken` says
     what in mindone keeps every such model from being traced. `doubt` returns what the user is to be told of the plan,
-    or nothing. `processors` are those that the pipeline gives the model's attention before it calls it.
+    or nothing. `skip` says what `clip_skip` does, of a text encoder whose pipelines have it. `processors` are those
+    that the pipeline gives the model's attention before it calls it.
     """
 
     class_name: str
@@ -175,6 +190,7 @@ class Spec:
     fixed_settings: tuple[FixedSetting, ...] = ()
     broken: str = ""
     doubt: Callable[[SpecContext], str] | None = None
+    skip: Skip | None = None
     processors: Callable[[SpecContext], tuple[Processor, ...]] | None = None
 
     def refusal(self, context: SpecContext) -> str:

@@ -81,7 +81,7 @@ def _call_differences(plan: ComponentPlan, call: Recorded) -> Iterator[str]:
 def _argument(name: str, wanted: Any, found: Any) -> Iterator[str]:
     if isinstance(wanted, TensorSpec):
         kind = _as_real(_kind(found))
-        if kind != (wanted.shape, wanted.dtype) and not _scalar(kind, wanted):
+        if kind != (wanted.shape, wanted.dtype) and not _scalar(kind, wanted) and not _factor(found, wanted):
             yield f"{name} is {_said(found)}, planned {list(wanted.shape)} {wanted.dtype}"
     elif isinstance(wanted, Mapping):
         for key in dict.fromkeys((*wanted, *(found or {}))):
@@ -103,6 +103,11 @@ def _holds_tensors(value: Any) -> bool:
 def _scalar(kind: Any, wanted: TensorSpec) -> bool:
     """Whether a scalar is meant, to which the plan gives the axis that the model would."""
     return kind == ((), wanted.dtype) and wanted.shape == (1,)
+
+
+def _factor(found: Any, wanted: TensorSpec) -> bool:
+    """Whether it is a number of Python's, which has the type of what it is multiplied with."""
+    return isinstance(found, float) and wanted.shape == (1,) and "float" in wanted.dtype
 
 
 def _as_real(kind: Any) -> Any:

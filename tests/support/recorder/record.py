@@ -49,6 +49,7 @@ class Recording:
 
 FLOW: Final = "FlowMatchEulerDiscreteScheduler"
 WIDE: Final = ShapeOptions(height=64, width=96)
+WIDE_AREA: Final = 64 * 96
 SQUARE: Final = ShapeOptions(height=64, width=64)
 """For pipelines that take a picture's height for its width, in mindone itself."""
 
@@ -60,6 +61,7 @@ WITHOUT_A_PROMPT: Final = (
     " states are the same"
 )
 CAST: Final = "the first thing the model does is to turn them into its own type"
+SINGLE_VAE: Final = "published autoencoders are in float32, as this is not"
 NOT_READ: Final = "the model takes it, and reads it nowhere"
 WRITTEN: Final = "an earlier call has less: it is the last with the rest masked"
 TAKEN_APART: Final = "it returns a record, which a graph cannot: what it calls is traced"

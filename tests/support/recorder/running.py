@@ -28,7 +28,7 @@ from tests.support.recorder.eager import eager
 from tests.support.recorder.record import MASK, PICTURE, PICTURES, Embedding, Recording
 from tests.support.recorder.stubs import Given, Recorded, processor_given, stub, zeros
 from tests.support.recorder.table import RECORDINGS
-from tests.support.recorder.words import Pictures, Words
+from tests.support.recorder.words import Pictures, SeenPictures, Words
 from tests.support.small_models import Small, write_configs
 
 _DTYPE = "float16"
@@ -78,9 +78,9 @@ def recorded(name: str, folder: Path) -> list[str]:
 
 
 def _written(name: str, recording: Recording, folder: Path) -> Path:
-    write_configs(folder, Small(name, recording.models, recording.scheduler, recording.shapes))
+    write_configs(folder, Small(name, recording.models, recording.scheduler, recording.shapes, recording.options))
     for model in recording.models:
-        if model.startswith("text_encoder"):
+        if "text_encoder" in model:
             _write_tokenizer(folder, model.replace("text_encoder", "tokenizer"), recording)
         if model in _SEVERAL:
             _put_together(folder, *_SEVERAL[model], model)
@@ -121,9 +121,14 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
         elif parameter.name == "scheduler":
             parts["scheduler"] = schedulers[0]
         elif parameter.name.endswith("scheduler"):
-            schedulers.append(getattr(pipelines, recording.options[parameter.name])())
+            named = recording.options.get(parameter.name)
+            schedulers.append(getattr(pipelines, named)() if isinstance(named, str) else schedulers[0])
             parts[parameter.name] = schedulers[-1]
-        elif parameter.name in ("feature_extractor", "image_processor", "processor") and parameter.name not in parts:
+        elif (
+            parameter.name == "processor" and recording.models.get("text_encoder", {}).get("model_type") == "qwen2_5_vl"
+        ):
+            parts["processor"] = SeenPictures()
+        elif parameter.name.endswith(("feature_extractor", "processor")) and parameter.name not in parts:
             parts[parameter.name] = Pictures(_side(recording))
         elif parameter.name == "vocoder":
             parts["vocoder"] = Vocoder()
@@ -166,8 +171,8 @@ def _perturbed(calls: list[Recorded]) -> Any:
 
 def _side(recording: Recording) -> int:
     """How large the pictures are that what looks at them takes."""
-    lookers = ("image_encoder", "depth_estimator")
-    return next((int(recording.models[one]["image_size"]) for one in lookers if one in recording.models), 20)
+    lookers = [model for model in recording.models if model.endswith(("image_encoder", "depth_estimator"))]
+    return int(recording.models[lookers[0]].get("image_size", 20)) if lookers else 20
 
 
 def _module(name: str, **members: Any) -> Any:
@@ -278,7 +283,7 @@ def _sizes(part: str, config: Mapping[str, Any], plans: tuple[ComponentPlan, ...
     if sibling_of(part) == "adapter":
         specs = [spec for plan in plans for spec in plan.inputs if spec.name.startswith("adapter_feature")]
         return {"features": [spec.shape for spec in specs]}
-    if part not in ("vae", "movq"):
+    if part not in ("vae", "movq", "vqgan"):
         return {}
     widths = config.get("block_out_channels") or config.get("encoder_block_out_channels") or []
     spatial, temporal = 2 ** (len(widths) - 1) if widths else 8, config.get("temporal_compression_ratio", 4)
@@ -287,6 +292,8 @@ def _sizes(part: str, config: Mapping[str, Any], plans: tuple[ComponentPlan, ...
             spatial, temporal = 32, 8
         case "AutoencoderKLCosmos":
             spatial, temporal = 8, 8
+        case "PaellaVQModel":
+            spatial = 4
         case "AutoencoderKLMochi":
             spatial, temporal = 8, 6
         case "AutoencoderOobleck":

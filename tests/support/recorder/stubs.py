@@ -189,6 +189,7 @@ _TEXTS: Final = (
     "GemmaModel",
     "Gemma2Model",
     "Qwen2_5_VLForConditionalGeneration",
+    "LlavaForConditionalGeneration",
     "Mistral3ForConditionalGeneration",
     "GPT2Model",
 )
@@ -357,7 +358,23 @@ def _projected(model: Any, given: Mapping[str, Any]) -> Any:
     return Given(made, mask, hidden_states=made, attention_mask=mask)
 
 
+def _plainly(model: Any, given: Mapping[str, Any]) -> Any:
+    return zeros(given["x"].shape, model.held)
+
+
+def _patches_seen(model: Any, given: Mapping[str, Any]) -> Any:
+    config, rows = model.config, given["pixel_values"].shape[0]
+    states = zeros((rows, (config.image_size // config.patch_size) ** 2, config.hidden_size), model.held)
+    return Given(states, last_hidden_state=states)
+
+
+def _enlarged(model: Any, given: Mapping[str, Any]) -> Any:
+    rows, channels, frames, height, width = given["hidden_states"].shape
+    return zeros((rows, channels, frames, 2 * height, 2 * width), model.held)
+
+
 NAMED: Final[Mapping[str, Result]] = {
+    "LTXLatentUpsamplerModel": _enlarged,
     "T2IAdapter": _adapted,
     "UNetControlNetXSModel": _denoised,
     "UnCLIPTextProjModel": _unclip_text,
@@ -367,6 +384,9 @@ NAMED: Final[Mapping[str, Result]] = {
     "ChatGLMModel": _glm,
     "DPTForDepthEstimation": _depth,
     "PaintByExampleImageEncoder": _example,
+    "SiglipVisionModel": _patches_seen,
+    "WuerstchenDiffNeXt": _plainly,
+    "WuerstchenPrior": _plainly,
     "MultilingualCLIP": _multilingual,
     "PriorTransformer": _prior,
     "StableAudioProjectionModel": _seconds,
@@ -468,6 +488,7 @@ _EXTRAS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
     "PriorTransformer": _prior_extras,
     "StableUnCLIPImageNormalizer": _normalizer_extras,
     "T2IAdapter": _adapter_extras,
+    "SiglipVisionModel": lambda _: {"vision_model": SimpleNamespace(use_head=False)},
     "UNet2DConditionModel": _unet_extras,
     "UnCLIPTextProjModel": lambda model: {"clip_extra_context_tokens": model.config.clip_extra_context_tokens},
     "UNetControlNetXSModel": lambda model: {

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from attnfuse.tracing.specs import FAMILIES
-from tests.support.recorder import animated, edits, perturbed, pictures, videos
+from tests.support.recorder import animated, edits, newer_pictures, perturbed, pictures, videos
 from tests.support.recorder.record import Recording
 
 RECORDINGS: Final[Mapping[str, Recording]] = {
     **pictures.RECORDINGS,
+    **newer_pictures.RECORDINGS,
     **videos.RECORDINGS,
     **perturbed.RECORDINGS,
     **edits.RECORDINGS,

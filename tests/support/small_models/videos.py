@@ -56,6 +56,13 @@ LTX_VAE: Config = {
     "decoder_layers_per_block": [1, 1, 1, 1, 1],
 }
 
+LTX_UPSAMPLER: Config = {
+    "_class_name": "LTXLatentUpsamplerModel",
+    "in_channels": 8,
+    "mid_channels": 32,
+    "num_blocks_per_stage": 1,
+}
+
 WAN: Config = {
     "_class_name": "WanTransformer3DModel",
     "patch_size": [1, 2, 2],
@@ -248,6 +255,17 @@ WAN_VAE: Config = {
     "temperal_downsample": [False, True, True],
     "latents_mean": [0.0] * 4,
     "latents_std": [1.0] * 4,
+}
+
+WAN_RESIDUAL_VAE: Config = {
+    **WAN_VAE,
+    "dim_mult": [1, 2, 2, 2],
+    "decoder_base_dim": 12,
+    "in_channels": 12,
+    "out_channels": 12,
+    "patch_size": 2,
+    "is_residual": True,
+    "scale_factor_spatial": 16,
 }
 
 ALLEGRO: Config = {

@@ -14,6 +14,7 @@ from attnfuse.tracing.specs.pictures.hunyuan_dit import HUNYUAN_DIT
 from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2, KANDINSKY_3
 from attnfuse.tracing.specs.pictures.kolors import KOLORS
 from attnfuse.tracing.specs.pictures.lumina import LUMINA, LUMINA_2
+from attnfuse.tracing.specs.pictures.marigold import MARIGOLD
 from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.sana import SANA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
@@ -49,6 +50,7 @@ _AS_HELD = (
     I2VGEN,
     LATTE,
     AUDIO_LDM_2,
+    MARIGOLD,
 )
 """Families that run an AutoencoderKL in the type they are held in."""
 
