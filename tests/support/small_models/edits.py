@@ -28,7 +28,6 @@ LATENT_UPSCALE_UNET: Config = {
     "sample_size": 32,
     "time_cond_proj_dim": 128 + 64,
     "time_embedding_act_fn": "gelu",
-    "time_embedding_dim": 32,
     "time_embedding_type": "fourier",
     "timestep_post_act": "gelu",
     "up_block_types": ["KCrossAttnUpBlock2D", "KUpBlock2D"],
