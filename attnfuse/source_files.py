@@ -66,8 +66,14 @@ def check_not_compiled(folder: Path) -> None:
         return
     origin = ONLY_GRAPHS if manifest.pipeline is None else manifest.pipeline.origin
     raise UsageError(
-        f"{folder} was compiled by attnfuse already; its source was {origin}: name that, or attnfuse verify {folder}."
+        f"{folder} was compiled by attnfuse already; its source was {origin}: name that. What was decided is told by "
+        f"attnfuse explain {folder}, and attnfuse verify {folder} checks it."
     )
+
+
+def is_output(folder: Path) -> bool:
+    """Whether attnfuse wrote this folder."""
+    return _manifest(folder / MANIFEST) is not None
 
 
 def _manifest(path: Path) -> Manifest | None:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from attnfuse.cache.traces import TraceKey, Traces
+from attnfuse.component import Component
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.lora.fitting import FIXED_NAME, fit, told
 from attnfuse.lora.given import GivenLora, Lora, read_loras
 from attnfuse.mindir import codec, dtypes, external
-from attnfuse.mindir.low_rank import LowRank
 from attnfuse.mindir.schema import ModelProto
-from attnfuse.mindir.stored import StoredWeights
-from attnfuse.mindir.values import WeightValues
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.progress import Progress
 from attnfuse.source_files import (
@@ -46,9 +44,8 @@ from attnfuse.tracing.contract import (
     Fetch,
     FixedValue,
     ShapeOptions,
+    Size,
     StoredWeight,
-    TensorSpec,
-    Traced,
     TracedComponent,
     Way,
     open_spec,
@@ -58,63 +55,13 @@ from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.original import tensors_of
 from attnfuse.tracing.parts import WHOLE, Part, Terms
 from attnfuse.tracing.plan import Planned, plan_all, survey
+from attnfuse.tracing.several_sizes import put_together
 from attnfuse.tracing.workers import Workers
 
-_AGAIN = "attnfuse wrote this graph: what it fused stays as it is, and counts as already fused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
-    """One graph and its weights.
-
-    `data` is the source graph's bytes; `graph_name` the file name it goes by in an output folder. Weights are inline,
-    or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
-    `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
-    files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
-    `added` is what LoRAs add to weights of a checkpoint, by parameter. For any batch, `batches` are the source graphs
-    at several, `data` being the first of them. `fixed` is what the graph has fixed that a pipeline may set at run time,
-    as far as is known. `traced` says how it was traced, if it was.
-    """
-
-    name: str
-    owner: str
-    where: str
-    data: bytes
-    graph_name: str
-    adopted: Mapping[str, Path] = field(default_factory=dict)
-    streamed_name: str | None = None
-    weights: Mapping[str, StoredWeight] = field(default_factory=dict)
-    added: Mapping[str, Sequence[LowRank]] = field(default_factory=dict)
-    outputs: tuple[TensorSpec, ...] | None = None
-    dtype: str | None = None
-    dtype_from: str = ""
-    warnings: tuple[str, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    original: Path | None = None
-    inputs: Mapping[str, Path] = field(default_factory=dict)
-    batches: Mapping[int, bytes] = field(default_factory=dict)
-    fixed: tuple[FixedValue, ...] = ()
-    traced: Traced | None = None
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The files beside the graph, relative to it."""
-        return (self.streamed_name,) if self.streamed_name is not None else tuple(self.adopted)
-
-    def parse(self) -> ModelProto:
-        """A fresh message of the source graph."""
-        return codec.parse(self.data, self.where)
-
-    def values(self, graph: ModelProto | None = None) -> WeightValues:
-        """What its weights hold, for the few that a decision hangs on; nothing is read before it is asked for.
-
-        `graph` is the message of its source graph, for whoever has it.
-        """
-        return WeightValues(graph or self.parse(), self.adopted, self.weights, self.added)
-
-    def stored(self) -> StoredWeights:
-        """Its weights, where they lie."""
-        return StoredWeights(self.parse(), self.adopted, self.weights, self.added)
+_AGAIN = (
+    "attnfuse wrote this graph: what it fused counts as fused in the source; for another policy or SoC, compile what "
+    "it was made of"
+)
 
 
 class Source(Protocol):
@@ -139,6 +86,10 @@ class Source(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """The components it has (or those asked for), in order."""
+
+    @property
+    def bases(self) -> Collection[str]:
+        """The components in `names` whose weights others share, being of another size."""
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -188,12 +139,14 @@ def open_source(
     terms: Terms = WHOLE,
     way: Way = DEFAULT_WAY,
     loras: Sequence[GivenLora] = (),
+    sizes: Sequence[Size] = (),
 ) -> Source:
     """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
-    `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
-    traced, in that `way`; `loras` are merged into the weights of a checkpoint. Raises SourceError where nothing is
-    there or a LoRA cannot be read, UsageError for options that do not fit it.
+    `sizes` are those beside the one of `shapes`; `given` are the user's own inputs for components of a pipeline,
+    `traces` those made before; `terms` are for what is traced, in that `way`; `loras` are merged into the weights of a
+    checkpoint. Raises SourceError where nothing is there or a LoRA cannot be read, UsageError for options that do not
+    fit it.
     """
     wanted = tuple(components)
     path, fetch = Path(source), terms.fetch
@@ -210,9 +163,16 @@ def open_source(
                 f"{path} is a traced graph, whose weights may have a LoRA in them already; --lora is for pipelines:"
                 " compile the checkpoint."
             )
+        if sizes:
+            raise UsageError(f"{path} is a traced graph of one size; trace the pipeline again for several.")
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
+    if sizes and given:
+        raise UsageError("what --inputs gives is of fixed shapes, and several sizes are asked for; drop one.")
     folder, terms = found_files(source, terms)
     planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
+    if sizes:
+        others = [(size, plan_all(folder, dtype or AUTO, size.shapes, wanted, (), terms)) for size in sizes]
+        planned = put_together(planned, others)
     if fetch.variant:
         check_variant(fetch.variant, folder, planned)
     made = (_told_of_vae(_in_way(plan, way, fetch.variant), terms.vae) for plan in planned.plans)
@@ -298,6 +258,10 @@ class MindirSource:
     @property
     def owners(self) -> tuple[str, ...]:
         return (self.name,)
+
+    @property
+    def bases(self) -> Collection[str]:
+        return ()
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -389,6 +353,10 @@ class PipelineSource:
         return tuple(plan.model for plan in self.planned.plans)
 
     @property
+    def bases(self) -> Collection[str]:
+        return {plan.base for plan in self.planned.plans if plan.base}
+
+    @property
     def order(self) -> tuple[str, ...]:
         return self.planned.order
 
@@ -413,7 +381,7 @@ class PipelineSource:
     def carried(self) -> Carried:
         """See `Source.carried`."""
         first = self.planned.plans[0]
-        found = carried(self.folder, first.sizes, first.model, vae=self.vae)
+        found = carried(self.folder, first.sizes, first.model, self.planned.sizes, vae=self.vae)
         if self.checkpoint is None:
             return found
         # The weights are not from where the configurations are.
@@ -559,6 +527,7 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component
         warnings=plan.warnings,
         versions=traced.versions,
         inputs=inputs,
+        base=plan.base,
         fixed=plan.fixed,
         traced=traced.traced,
     )

@@ -25,11 +25,12 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
             "dynamic",
             "height",
             "width",
+            "sizes",
             "sequence_lengths",
             "frames",
             "guidance",
         ),
-        *("timestep_dtype", "inputs_file", "loras", "strict_config", "trace", "jobs", "cache_dir"),
+        *("timestep_dtype", "clip_skip", "inputs_file", "loras", "strict_config", "trace", "jobs", "cache_dir"),
     ),
     "Target and policy": (
         "runtime",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from attnfuse.cli.sizes import size_option
 from attnfuse.errors import UsageError
 from attnfuse.names import counted, nearest
 from attnfuse.policy import CAST_NAMES
@@ -113,7 +115,18 @@ def max_memory(command: Command) -> Command:
     )
 
 
-SHAPES = ("batch", "height", "width", "sequence_lengths", "frames", "guidance", "dynamic", "timestep_dtype", "dtypes")
+SHAPES = (
+    "batch",
+    "height",
+    "width",
+    "sequence_lengths",
+    "frames",
+    "guidance",
+    "dynamic",
+    "timestep_dtype",
+    "dtypes",
+    "clip_skip",
+)
 """What of `shape_options`, as the command's parameters are called, says which shapes and types inputs have."""
 
 
@@ -148,6 +161,14 @@ def _types(options: Mapping[str, Any]) -> dict[str, str]:
             of = f" of {name}" if name else ""
             raise UsageError(f"--dtype{of} is given twice, {types[name]} and {dtype}; drop one.")
     return types
+
+
+def refuse_given(context: click.Context, parameters: Collection[str], why: str) -> None:
+    """Raise UsageError for one of these that the command line gives: what it asks for would not be done."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{parameter.opts[0]} {why}")
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -187,6 +208,12 @@ shape_options = (
         "--timestep-dtype",
         type=click.Choice(["float32", "int64"]),
         help="Data type of the scheduler's timesteps.  [default: as the scheduler has them]",
+    ),
+    click.option(
+        "--clip-skip",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Skip the last N layers of CLIP, as pipelines' clip_skip does.",
     ),
     click.option("--frames", type=click.IntRange(1), help="Frames of a video."),
     click.option("--guidance/--no-guidance", default=None, help="Trace for guidance in one batch, or without."),
@@ -317,6 +344,7 @@ census_options = with_options(
         "--exclude", multiple=True, metavar="NAME", help="Not this component, or nothing of this part (repeatable)."
     ),
     *shape_options,
+    size_option,
     *target_options,
     click.option(
         "--strict-policy", is_flag=True, help="Fail where a rule of the policy, or a --no-flash, matches no site."

@@ -64,6 +64,7 @@ def compile(  # noqa: A001  # it is what it does
     dtype: str | Mapping[str, str] | None = None,
     config: str | os.PathLike[str] | None = None,
     vae: str | os.PathLike[str] | None = None,
+    clip_skip: int | None = None,
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
@@ -87,9 +88,9 @@ def compile(  # noqa: A001  # it is what it does
     (docs/components.md). `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` text
     tokens (or `{"unet": 154}`, those of single components), `frames` those of a video; left out, they are the
     pipeline's defaults. `guidance` says whether the denoiser gets two rows an image, `timestep_dtype` which type the
-    scheduler's timesteps have; left out, as the pipeline does. Any cell can be compiled as the call
-    `source(*inputs)`: `inputs` are tensors (of MindSpore or numpy) of which shape and type are read, or tuples and
-    lists of such; each tensor is an input of the graph.
+    scheduler's timesteps have; left out, as the pipeline does. `clip_skip` is how many of CLIP's layers are skipped.
+    Any cell can be compiled as the call `source(*inputs)`: `inputs` are tensors (of MindSpore or numpy) of which shape
+    and type are read, or tuples and lists of such; each tensor is an input of the graph.
 
     Rules, of which the last that matches a site wins: first the settings found on the cells (`enable_flash_sdp`,
     `set_flash_attention_force_cast_dtype`), then `policy` (a TOML file, its content as a mapping, or a list of
@@ -146,13 +147,14 @@ def compile(  # noqa: A001  # it is what it does
         sequence_lengths=tuple(named.items()),
         timestep_dtype=timestep_dtype,
         dtypes=tuple(dtype.items()) if isinstance(dtype, Mapping) else (),
+        clip_skip=clip_skip,
     )
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
         if is_stored:
             request |= {"source": os.fspath(source), "shapes": to_json(shapes), "components": list(components)}
             request |= {"rules": _plain(given.rules), "options": _plain(given.options)}
             request["dtype"] = dtype if isinstance(dtype, str) else None
-            request["fetch"] = to_json(Fetch(**{n: os.fspath(v) for n, v in (("config", config), ("vae", vae)) if v}))
+            request["fetch"] = to_json(Fetch(config=os.fspath(config or ""), vae=os.fspath(vae or "")))
             return _finish(_run(request, work, shown), None if target is None else target.path)
         configs = work / "configs"
         configs.mkdir()

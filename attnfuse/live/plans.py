@@ -164,6 +164,7 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
         package="",
         variant="",
         checkpoint=None,
+        processors=(),
         fixed=(),
     )
     return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})

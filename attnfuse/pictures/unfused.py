@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attnfuse.component import Component
 from attnfuse.errors import UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.lora.fitting import FIXED_NAME, baked_in
 from attnfuse.output import MANIFEST
 from attnfuse.progress import Progress
 from attnfuse.source_files import check_same_vae
-from attnfuse.sources import Component
 from attnfuse.tracing.contract import FixedValue
 from attnfuse.verify.names import leaf_name
 from attnfuse.written_weights import streamed_chunks

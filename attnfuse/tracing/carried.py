@@ -3,7 +3,8 @@
 They keep the places that diffusers gives them (`model_index.json`, `scheduler/scheduler_config.json`, ...), so that a
 loop reads them in the output as it would in the source. A tokenizer without a `tokenizer.json` gets one.
 
-Imports `folder`, `source` and `tokenizer_files` of this package, `attnfuse.documents` and the standard library.
+Imports `contract`, `folder`, `source` and `tokenizer_files` of this package, `attnfuse.documents` and the standard
+library.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnfuse import documents
+from attnfuse.tracing.contract import SizeFacts
 from attnfuse.tracing.folder import SINGLE, VAE, Config, PipelineFolder, read_pipeline, with_vae
 from attnfuse.tracing.source import origin
 from attnfuse.tracing.tokenizer_files import NotMadeError, make_tokenizer
@@ -69,7 +71,8 @@ class PipelineFacts:
 
     `class_name` is null for a single model. `source` is a hub id or `demo:NAME`, `revision` the commit of a hub's
     repository; null for any other folder. `height` and `width` are pixels, `frames` those of a video, `guidance_rows`
-    the rows of the denoiser for an image: what its components were planned with, null where none was.
+    the rows of the denoiser for an image: what its components were planned with, null where none was. `sizes` are those
+    it was compiled for, the first of them these, where they are several.
     """
 
     class_name: str | None = None
@@ -80,6 +83,7 @@ class PipelineFacts:
     frames: int | None = None
     guidance_rows: int | None = None
     vae: VaeFacts | None = None
+    sizes: tuple[SizeFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +103,15 @@ def carried(
     folder: Path,
     sizes: Mapping[str, int],
     model: str = "",
+    several: Sequence[SizeFacts] = (),
     make: MakeTokenizer = make_tokenizer,
     vae: Path | None = None,
 ) -> Carried:
     """What an output has of the pipeline folder, or of the folder of the single model that a pipeline calls `model`.
 
-    `vae` is the folder of a VAE in place of the pipeline's. `sizes` are those its components were planned with. A link
-    is followed to another file of the folder, or of the hub cache that it is a snapshot in. Raises SourceError for what
-    is no such folder.
+    `sizes` are those its components were planned with, `several` all of them where it is compiled for more; `vae` is
+    the folder of a VAE in place of the pipeline's. A link is followed to another file of the folder, or of the hub
+    cache that it is a snapshot in. Raises SourceError for what is no such folder.
     """
     pipeline = read_pipeline(folder)
     if SINGLE in pipeline.classes and not pipeline.class_name:
@@ -137,7 +142,7 @@ def carried(
                 warnings.append(
                     f"no {name}/{TOKENIZER} was made, which attnfuse-runtime reads texts with: {error}; put one there"
                 )
-    return Carried(dict(sorted(files.items())), _facts(pipeline, files, sizes), tuple(warnings))
+    return Carried(dict(sorted(files.items())), _facts(pipeline, files, sizes, several), tuple(warnings))
 
 
 def _index_with(model: str, pipeline: PipelineFolder, content: bytes) -> bytes:
@@ -204,7 +209,9 @@ def _made_tokenizer(name: str, class_name: str, own: Mapping[str, bytes], make: 
             raise NotMadeError(str(error).replace(work, name)) from None
 
 
-def _facts(pipeline: PipelineFolder, files: Mapping[str, bytes], sizes: Mapping[str, int]) -> PipelineFacts:
+def _facts(
+    pipeline: PipelineFolder, files: Mapping[str, bytes], sizes: Mapping[str, int], several: Sequence[SizeFacts]
+) -> PipelineFacts:
     where, revision = origin(pipeline.root)
     rows = sizes["rows"] // sizes["batch"] if "rows" in sizes and sizes.get("batch") else None
     return PipelineFacts(
@@ -216,6 +223,7 @@ def _facts(pipeline: PipelineFolder, files: Mapping[str, bytes], sizes: Mapping[
         sizes.get("frames"),
         rows,
         _vae(files["vae/config.json"], sizes) if "vae/config.json" in files else None,
+        tuple(several),
     )
 
 

@@ -73,6 +73,7 @@ class ShapeOptions:
     pipeline does by default). `dynamic` names what is left open: "batch". `sequence_lengths` are those of single
     components, by name, which overrule `sequence_length`. `timestep_dtype` is the type of the scheduler's timesteps.
     `dtypes` are the types that single components are held in, by name, or all of a part, by its name.
+    `clip_skip` says how many of CLIP's layers are skipped, as pipelines have it (None: none).
     """
 
     batch: int | None = None
@@ -85,6 +86,33 @@ class ShapeOptions:
     sequence_lengths: tuple[tuple[str, int], ...] = ()
     timestep_dtype: Literal["float32", "int64"] | None = None
     dtypes: tuple[tuple[str, str], ...] = ()
+    clip_skip: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Shapes that a pipeline is compiled for beside its first; `label` is what the names of components end in then."""
+
+    label: str
+    shapes: ShapeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SizeFacts:
+    """One of several sizes that a pipeline is compiled for, and which graphs are of it.
+
+    `height` and `width` are pixels, `frames` those of a video, `batch` counts images or videos: what its components
+    were planned with, null where none was. `components` names the graphs that are of this size, by the component that
+    stands in the same place at the first size; what is not listed has the same graph at both. `label` is empty for the
+    first.
+    """
+
+    label: str
+    height: int | None
+    width: int | None
+    frames: int | None
+    batch: int | None
+    components: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +164,20 @@ class FixedValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Processor:
+    """An attention processor that a pipeline gives a model before it calls it.
+
+    `name` is its class in mindone's `attention_processor`, or `MODULE:CLASS` of another below mindone/diffusers;
+    `arguments` are those it is made with, `layers` the patterns (Python's `re`) of the attention that gets it, as
+    pipelines take them: of self-attention alone, as `PAGMixin` does, or of all attention where there are none.
+    """
+
+    name: str
+    layers: tuple[str, ...] = ()
+    arguments: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentPlan:
     """One graph to be traced.
 
@@ -148,9 +190,11 @@ class ComponentPlan:
     during the
     trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.dtype`). `fixed` tells
     what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
-    the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
+    the others; they are no part of the JSON, which is of one trace. `processors` are given to the model's attention
+    before the trace. No part of the JSON either are `dtype_from`, where the type comes from,
     and `warnings`, what of the folder the user should look at: they are about the plan. Nor are
-    `way`, how it is to be traced, and `sizes`, those of the pipeline by name ("height"), as far as its family is known.
+    `way`, how it is to be traced, `sizes`, those of the pipeline by name ("height"), as far as its family is known, and
+    `base`, the component at the pipeline's first size, of one at another.
     """
 
     name: str
@@ -167,10 +211,12 @@ class ComponentPlan:
     fixed: tuple[FixedValue, ...] = field(kw_only=True, compare=False)
     variant: str = field(kw_only=True)
     checkpoint: Path | None = field(kw_only=True)
+    processors: tuple[Processor, ...] = field(kw_only=True)
     way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)
     sizes: Unsaved[Mapping[str, int]] = field(default_factory=dict, compare=False)
+    base: Unsaved[str] = field(default="", compare=False)
 
     @property
     def weights_in(self) -> Path:

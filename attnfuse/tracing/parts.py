@@ -15,7 +15,7 @@ from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
 from attnfuse.tracing.component_plans import given_library, plan_call, plan_given_call
 from attnfuse.tracing.config_check import check_config
 from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES, NOTHING_NAMED, ComponentPlan, Fetch, Library
-from attnfuse.tracing.folder import Config, PipelineFolder, read_json
+from attnfuse.tracing.folder import Config, PipelineFolder, read_json, sibling_of
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.original import original_tensors
 from attnfuse.tracing.quantisation import quantisation_of
@@ -91,9 +91,12 @@ WHOLE = Terms()
 
 
 def specs_for(model: str, pipeline: PipelineFolder, family: PipelineFamily | None) -> tuple[Spec, ...]:
-    """The entries for a part of a pipeline of that family."""
-    known = specs_of(pipeline.classes[model])
-    return tuple(spec for spec in known if family in spec.families and model in spec.models)
+    """The entries for a part of a pipeline of that family: its own, and those of its base for other components."""
+    known = [spec for spec in specs_of(pipeline.classes[model]) if sibling_of(model) in spec.models]
+    chosen: dict[str, Spec] = {}
+    for one in () if family is None else family.lineage:
+        chosen = {spec.component: spec for spec in known if one in spec.families} | chosen
+    return tuple(spec for spec in known if spec in chosen.values())
 
 
 def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:

@@ -15,8 +15,18 @@ from pathlib import Path
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
-from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions
-from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline, with_vae
+from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions, SizeFacts
+from attnfuse.tracing.fixed import CLIP_SKIP
+from attnfuse.tracing.folder import (
+    SINGLE,
+    Config,
+    Configs,
+    PipelineFolder,
+    read_json,
+    read_pipeline,
+    sibling_of,
+    with_vae,
+)
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.original import with_checkpoint
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
@@ -43,13 +53,15 @@ _ORDER = (
 class Planned:
     """The traces that can be made, and the components that were asked for and cannot, each with the reason.
 
-    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute.
+    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute. `sizes` are
+    those that it is planned for, where they are several.
     """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    sizes: tuple[SizeFacts, ...] = ()
 
 
 def survey(
@@ -126,7 +138,7 @@ def _survey(
         return _survey_unknown(pipeline, dtype, shapes, given, terms)
     context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
-        context = replace(context, sizes=family.sizes(context))
+        context = family.sized(context)
         if shapes.frames is not None and "frames" not in context.sizes:
             made = pipeline.class_name or next(iter(pipeline.classes.values()))
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
@@ -138,6 +150,7 @@ def _survey(
     _check_lengths(surveyed, shapes, given)
     _check_dtypes(surveyed, shapes)
     _check_timesteps(surveyed, shapes)
+    _check_skipped(surveyed, shapes)
     found = () if family is None else contradictions(context, family)
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
@@ -146,8 +159,8 @@ def _survey(
 
 def _ordered(pipeline: PipelineFolder) -> list[str]:
     """The parts, in the order in which they are planned."""
-    names = [name for name in _ORDER if name in pipeline.classes]
-    return names + [name for name in pipeline.classes if name not in _ORDER]
+    names = [name for kind in _ORDER for name in pipeline.classes if sibling_of(name) == kind]
+    return names + [name for name in pipeline.classes if name not in names]
 
 
 def _survey_unknown(
@@ -167,6 +180,7 @@ def _survey_unknown(
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
     _check_dtypes(surveyed, shapes)
+    _check_skipped(surveyed, shapes)
     return tuple(surveyed)
 
 
@@ -190,7 +204,7 @@ def _plan_elsewhere(
     if family is None or given or name in family.aside:
         return _plan_part(context, family, given, terms)
     try:
-        context = replace(context, sizes=family.sizes(context))
+        context = family.sized(context)
     except SourceError as error:
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(name, pipeline.classes[name], (name,), problem=problem)
@@ -251,7 +265,7 @@ def _plan_sized(context: SpecContext, family: PipelineFamily | None, given: Sequ
 def _at_length(context: SpecContext, family: PipelineFamily, terms: Terms, length: int) -> Part:
     """A part at that length of a text, whatever others have."""
     context = replace(context, shapes=replace(context.shapes, sequence_length=length))
-    return plan_part(replace(context, sizes=family.sizes(context)), family, (), terms)
+    return plan_part(family.sized(context), family, (), terms)
 
 
 def _said(lengths: Mapping[str, int]) -> str:
@@ -288,6 +302,17 @@ def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:
         raise UsageError(
             f"--timestep-dtype {shapes.timestep_dtype} is for components that take the scheduler's timesteps, and none"
             " does here; drop it."
+        )
+
+
+def _check_skipped(parts: Sequence[Part], shapes: ShapeOptions) -> None:
+    """Raise UsageError where layers are to be skipped, and there is no text encoder whose pipelines do."""
+    if shapes.clip_skip is None or any(part.problem or part.misuse for part in parts):
+        return
+    if not any(one.name == CLIP_SKIP and one.value for part in parts for plan in part.plans for one in plan.fixed):
+        raise UsageError(
+            f"--clip-skip {shapes.clip_skip} is for text encoders of pipelines that have clip_skip, and there is none"
+            " here; drop it."
         )
 
 
@@ -416,7 +441,9 @@ def _read_configs(pipeline: PipelineFolder, family: PipelineFamily | None) -> Co
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:
-    named = {name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames")}
+    named = {
+        name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames", "clip_skip")
+    }
     named |= {f"sequence length of {name}": length for name, length in shapes.sequence_lengths}
     for name, value in named.items():
         if value is not None and value < 1:

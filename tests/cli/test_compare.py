@@ -16,15 +16,20 @@ from attnfuse.output_verification import read_written
 from attnfuse.report.model import ManifestInput
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import ShapeOptions
-from tests.support.console import inside
+from tests.support.console import inside, logged
 from tests.support.lora_files import peft, write
 from tests.support.painter import SIZE, Painted, spoil
 
 
 def test_what_is_compared_and_written(painted: Painted, tmp_path: Path) -> None:
     place = tmp_path / "compared"
-    done = inside("compare", painted.out, "--against", painted.source, "--steps", "3", "-o", place, "--json")
+    log = ("--log-file", tmp_path / "compare.log")
+    done = inside("compare", painted.out, "--against", painted.source, "--steps", "3", "-o", place, "--json", *log)
     assert done.returncode == 0, done.stderr
+    lines = logged(tmp_path / "compare.log")
+    assert {"float64: step 4 of 4", "unfused: step 1 of 4"} <= {*lines}
+    for wanted in ("versions:", "unet: tracing ", "compiled: unet ", "unet.sample, 4: relative error ", "took "):
+        assert any(line.startswith(wanted) for line in lines), wanted
     document = json.loads(done.stdout)
     assert document == json.loads((place / "comparison.json").read_bytes())
     assert (document["passed"], document["findings"], document["notes"]) == (True, [], [])

@@ -238,5 +238,6 @@ def test_what_is_said_of_a_pipeline_on_disk(monkeypatch: pytest.MonkeyPatch) -> 
         request = child._request(asked)
         assert (request.dtype, request.shapes.dtypes, request.fetch) == (dtype, dtypes, Fetch(config="p", vae="v"))
     for name in ("dtype", "config", "vae"):
+        given_too: dict[str, Any] = {name: "x"}
         with pytest.raises(UsageError, match=f"{name} is for what is on disk"):
-            attnfuse.compile(object(), None, progress="never", **{name: "x"})
+            attnfuse.compile(object(), None, progress="never", **given_too)

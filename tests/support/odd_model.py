@@ -132,6 +132,7 @@ def main(folder: Path) -> None:
         package="",
         variant="",
         checkpoint=None,
+        processors=(),
         fixed=(),
     )
     with no_init_parameters():

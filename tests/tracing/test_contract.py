@@ -23,6 +23,7 @@ PLAN = ComponentPlan(
     package="",
     variant="",
     checkpoint=None,
+    processors=(),
     patches=("one",),
     fixed=(FixedValue("guidance", 7.5, "what it comes to"),),
 )

@@ -83,6 +83,7 @@ def test_stable_diffusion(tmp_path: Path) -> None:
         package="",
         variant="",
         checkpoint=None,
+        processors=(),
         patches=(),
         fixed=(),
     )

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from attnfuse.errors import TraceError, UsageError
-from attnfuse.tracing.contract import DTYPES, ComponentPlan, ShapeOptions
+from attnfuse.tracing.contract import DTYPES, ComponentPlan, Processor, ShapeOptions
 from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.parts import Part
 from attnfuse.tracing.plan import plan_all, survey
 from attnfuse.tracing.specs import FAMILIES, SPECS, family_of
 from attnfuse.tracing.specs.record import FLOAT
-from tests.support.small_models import SMALL, Small, write_configs
+from tests.support.small_models import SMALL, Small, encoders, write_configs
 
 
 def planned(folder: Path, small: Small, shapes: ShapeOptions | None = None) -> dict[str, ComponentPlan]:
@@ -186,7 +186,11 @@ def test_conditions_of_other_controlnets(tmp_path: Path) -> None:
         small = SMALL[name]
         models = {**small.models, "controlnet": {**small.models["controlnet"], **changes}}
         found = planned(tmp_path / f"{name}{len(changes)}", replace(small, models=models))
-        return {key: shape for key, shape in shapes_of(found["controlnet"]).items() if "con" in key}
+        return {
+            key: shape
+            for key, shape in shapes_of(found["controlnet"]).items()
+            if "con" in key and key != "conditioning_scale"
+        }
 
     union = conditions("sdxl_controlnet_union")
     assert union == {"controlnet_cond": (2, 3, 20, 24), "control_type": (2, 3), "control_mode": (1,)}
@@ -470,7 +474,7 @@ def test_numbers_that_follow_from_sizes_are_arguments(tmp_path: Path) -> None:
     ("name", "component", "option"),
     [
         ("sana", "transformer", {"guidance_embeds": True}),
-        ("wan", "transformer", {"pos_embed_seq_len": 514}),
+        ("sky_reels_2", "transformer", {"pos_embed_seq_len": 514}),
         ("sd3_controlnet", "controlnet", {"use_pos_embed": False}),
         ("sd3_controlnet", "controlnet", {"joint_attention_dim": None}),
         ("kolors", "unet", {"encoder_hid_dim_type": "image_proj"}),
@@ -493,15 +497,46 @@ def test_options_that_add_inputs_are_refused_by_name(
 
 
 def test_an_option_of_the_pipeline_that_adds_inputs(tmp_path: Path) -> None:
-    folder = write_configs(tmp_path, Small("WanPipeline", {"transformer": SMALL["wan"].models["transformer"]}))
-    index = {
-        "_class_name": "WanPipeline",
-        "expand_timesteps": True,
-        "transformer": ["diffusers", "WanTransformer3DModel"],
+    found = planned(tmp_path, SMALL["wan_text_picture"])
+    assert shapes_of(found["transformer"])["patch_timesteps"] == (1, 2 * 2 * 3)
+    assert shapes_of(found["vae_encoder"]) == {"video": (1, 3, 1, 64, 96)}
+
+
+def test_an_edited_or_given_picture(tmp_path: Path) -> None:
+    def transformer(name: str) -> dict[str, tuple[int, ...]]:
+        return shapes_of(planned(tmp_path / name, SMALL[name])["transformer"])
+
+    assert transformer("wan_first_last")["encoder_hidden_states_image"] == (2, 257, 40)
+    assert transformer("ltx_image")["token_timesteps"] == (2, 2 * 2 * 3)
+    assert transformer("ltx_condition")["video_coords"] == (2, 3, 2 * 2 * 3)
+    assert transformer("sky_reels_2_forcing")["frame_timesteps"] == (1, 2)
+    assert transformer("sana_sprint")["guidance"] == (1,)
+
+
+def test_pictures_in_stages(tmp_path: Path) -> None:
+    def plans(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
+        return {part: shapes_of(plan) for part, plan in planned(tmp_path / name, SMALL[name]).items()}
+
+    assert plans("stable_cascade_prior")["prior"] == {
+        "sample": (2, 6, 6, 9),
+        "timestep_ratio": (2,),
+        "clip_text_pooled": (2, 1, 16),
+        "clip_text": (2, 7, 16),
+        "clip_img": (2, 1, 16),
     }
-    write_json(folder / "model_index.json", index)
-    with pytest.raises(TraceError, match="component transformer: expand_timesteps is set"):
-        plan_all(folder, "float16", SMALL["wan"].shapes)
+    assert plans("stable_cascade")["decoder"] == {
+        "sample": (1, 4, 21, 32),
+        "timestep_ratio": (1,),
+        "clip_text_pooled": (1, 1, 16),
+        "effnet": (1, 6, 2, 3),
+    }
+    assert plans("wuerstchen_prior")["prior"]["encoder_hidden_states"] == (2, 7, 16)
+    assert plans("wuerstchen")["decoder"]["embedding"] == (1, 6, 2, 3)
+    assert plans("deepfloyd_if_larger")["unet"]["class_labels"] == (2,)
+    assert plans("marigold")["text_encoder"] == {"input_ids": (1, 2)}
+    assert plans("kandinsky22_combined")["prior_prior"]["encoder_hidden_states"] == (2, 7, 16)
+    assert plans("consistency")["unet"] == {"sample": (1, 3, 16, 24), "timestep": (1,), "class_labels": (1,)}
+    assert plans("flux_redux")["image_embedder"] == {"image_latents": (1, 16, 24)}
 
 
 def test_what_mindone_keeps_from_being_traced_is_told(tmp_path: Path) -> None:
@@ -539,3 +574,67 @@ def test_chat_glm_in_bfloat16_is_refused(tmp_path: Path) -> None:
     folder = write_configs(tmp_path, SMALL["kolors_glm"])
     with pytest.raises(TraceError, match="calls the type"):
         plan_all(folder, "bfloat16", SMALL["kolors_glm"].shapes)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "wanted"),
+    [
+        ("sdxl_controlnet", "text_encoder_2", {"penultimate_hidden_state": "result[2][-3]"}),
+        ("sd3", "text_encoder", {"penultimate_hidden_state": "result[2][-3]"}),
+        (
+            "sd_texts",
+            "text_encoder",
+            {"last_hidden_state": "self.text_encoder.text_model.final_layer_norm(result[2][-2])"},
+        ),
+    ],
+)
+def test_layers_of_clip_are_skipped(tmp_path: Path, name: str, part: str, wanted: dict[str, str]) -> None:
+    """As mindone's `encode_prompt` takes them: `hidden_states[-(clip_skip + 1)]`, of XL and 3 one earlier."""
+    small = SMALL.get(name) or Small("StableDiffusionPipeline", {"text_encoder": encoders.CLIP_TEXT})
+    before = planned(tmp_path / "before", small)[part]
+    found = planned(tmp_path / "in", small, replace(small.shapes, clip_skip=1))[part]
+    assert before.call is not None
+    assert found.call is not None
+    assert {name: of for name, of in found.call.outputs if (name, of) not in before.call.outputs} == wanted
+    assert dict(found.call.arguments)["output_hidden_states"] == "True"
+    told = [[one.value for one in plan.fixed if one.name == "clip_skip"] for plan in (before, found)]
+    assert told == [[None], [1]]
+    with pytest.raises(UsageError, match=rf"--clip-skip 40: {part[:12]}\w* has \d layers, of which at most \d can be"):
+        plan_all(tmp_path / "in", "float16", replace(small.shapes, clip_skip=40))
+
+
+def test_layers_are_skipped_where_pipelines_do(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path / "in", SMALL["flux"])
+    with pytest.raises(UsageError, match="--clip-skip 2 is for text encoders of pipelines that have clip_skip, and th"):
+        plan_all(folder, "float16", replace(SMALL["flux"].shapes, clip_skip=2))
+
+
+def test_perturbed_attention_is_the_base_with_other_rows_and_processors(tmp_path: Path) -> None:
+    small = SMALL["pag_sd"]
+    models = {**small.models, "vae": SMALL["sd_controlnet"].models["vae"]}
+    found = planned(tmp_path / "in", replace(small, models=models))
+    assert list(found) == ["unet", "vae_decoder", "vae_encoder"]
+    assert shapes_of(found["unet"])["sample"] == (3, 4, 16, 24)
+    assert found["unet"].processors == (Processor("PAGCFGIdentitySelfAttnProcessor2_0", ("mid",)),)
+    assert found["vae_decoder"].processors == ()
+    (alone,) = plan_all(tmp_path / "in", "float16", replace(small.shapes, guidance=False), ["unet"]).plans
+    assert shapes_of(alone)["sample"] == (2, 4, 16, 24)
+    assert alone.processors == (Processor("PAGIdentitySelfAttnProcessor2_0", ("mid",)),)
+
+
+def test_a_family_calls_what_is_not_its_own_as_its_base_does() -> None:
+    for family in FAMILIES:
+        assert len(set(family.lineage)) == len(family.lineage) if family.base else family.lineage == (family,)
+        assert family.base is None or family.base in FAMILIES
+        assert family.is_of(*family.lineage[-1:])
+
+
+def test_the_text_of_a_phrase_and_boxes_go_into_one_dictionary(tmp_path: Path) -> None:
+    found = planned(tmp_path, SMALL["gligen"])
+    assert list(found) == ["unet", "unet_ungrounded"]
+    assert shapes_of(found["unet"])["boxes"] == (2, 30, 4)
+    assert found["unet"].call is not None
+    assert dict(found["unet"].call.arguments)["cross_attention_kwargs"] == (
+        '{"gligen": {"boxes": boxes, "masks": masks, "positive_embeddings": positive_embeddings}}'
+    )
+    assert "boxes" not in shapes_of(found["unet_ungrounded"])

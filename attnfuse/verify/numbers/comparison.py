@@ -393,7 +393,7 @@ def own_reading(
     unscored: list[Array] | None = None
     found = []
     for position, (output, row, own, result) in enumerate(zip(outputs, levelled, native, algebra, strict=True)):
-        if not _is_nearer(own, row, output.exact):
+        if not is_nearer(own, row, output.exact):
             found.append(output)
         elif relative_error(result, output.exact, np.isfinite(output.exact)) > output.allowed:
             found.append(Reference(row, math.inf))
@@ -407,7 +407,8 @@ def own_reading(
     return found
 
 
-def _is_nearer(own: Array, levelled: Array, exact: Array) -> bool:
+def is_nearer(own: Array, levelled: Array, exact: Array) -> bool:
+    """Whether the first is nearer to the second than to the third, where all are finite."""
     one, other, own = (values.astype(np.float64) for values in (levelled, exact, own))
     where = np.isfinite(one) & np.isfinite(other) & np.isfinite(own)
     distances = [float(np.linalg.norm((own - values)[where])) for values in (one, other)]
