@@ -124,8 +124,8 @@ SHAPES = (
     "guidance",
     "dynamic",
     "timestep_dtype",
-    "dtypes",
     "clip_skip",
+    "dtypes",
 )
 """What of `shape_options`, as the command's parameters are called, says which shapes and types inputs have."""
 
@@ -148,6 +148,14 @@ def shapes_of(options: Mapping[str, Any]) -> ShapeOptions:
     )
 
 
+def refuse_given(context: click.Context, parameters: Collection[str], why: str) -> None:
+    """Raise UsageError for one of these that the command line gives: what it asks for would not be done."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{parameter.opts[0]} {why}")
+
+
 def dtype_of(options: Mapping[str, Any]) -> str | None:
     """The type that `shape_options` name for all components. Raises UsageError where they name two for one."""
     return _types(options).get("")
@@ -161,14 +169,6 @@ def _types(options: Mapping[str, Any]) -> dict[str, str]:
             of = f" of {name}" if name else ""
             raise UsageError(f"--dtype{of} is given twice, {types[name]} and {dtype}; drop one.")
     return types
-
-
-def refuse_given(context: click.Context, parameters: Collection[str], why: str) -> None:
-    """Raise UsageError for one of these that the command line gives: what it asks for would not be done."""
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{parameter.opts[0]} {why}")
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

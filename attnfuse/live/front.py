@@ -61,10 +61,10 @@ def compile(  # noqa: A001  # it is what it does
     frames: int | None = None,
     guidance: bool | None = None,
     timestep_dtype: Literal["float32", "int64"] | None = None,
+    clip_skip: int | None = None,
     dtype: str | Mapping[str, str] | None = None,
     config: str | os.PathLike[str] | None = None,
     vae: str | os.PathLike[str] | None = None,
-    clip_skip: int | None = None,
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
@@ -146,15 +146,16 @@ def compile(  # noqa: A001  # it is what it does
         guidance,
         sequence_lengths=tuple(named.items()),
         timestep_dtype=timestep_dtype,
-        dtypes=tuple(dtype.items()) if isinstance(dtype, Mapping) else (),
         clip_skip=clip_skip,
+        dtypes=tuple(dtype.items()) if isinstance(dtype, Mapping) else (),
     )
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
         if is_stored:
             request |= {"source": os.fspath(source), "shapes": to_json(shapes), "components": list(components)}
             request |= {"rules": _plain(given.rules), "options": _plain(given.options)}
             request["dtype"] = dtype if isinstance(dtype, str) else None
-            request["fetch"] = to_json(Fetch(config=os.fspath(config or ""), vae=os.fspath(vae or "")))
+            where = [os.fspath(path) if path else "" for path in (config, vae)]
+            request["fetch"] = to_json(Fetch(config=where[0], vae=where[1]))
             return _finish(_run(request, work, shown), None if target is None else target.path)
         configs = work / "configs"
         configs.mkdir()

@@ -102,6 +102,7 @@ _BESIDE_A_PIPELINE = {
     "PaellaVQModel": "wuerstchen",
     "PaintByExampleImageEncoder": "paint_by_example",
     "ReduxImageEncoder": "flux.modeling_flux",
+    "UnCLIPTextProjModel": "unclip.text_proj",
     "WuerstchenDiffNeXt": "wuerstchen",
     "WuerstchenPrior": "wuerstchen",
 }

@@ -91,12 +91,13 @@ WHOLE = Terms()
 
 
 def specs_for(model: str, pipeline: PipelineFolder, family: PipelineFamily | None) -> tuple[Spec, ...]:
-    """The entries for a part of a pipeline of that family: its own, and those of its base for other components."""
+    """The entries for a part of a pipeline of that family: its own, and its base's for methods that it has none for."""
     known = [spec for spec in specs_of(pipeline.classes[model]) if sibling_of(model) in spec.models]
-    chosen: dict[str, Spec] = {}
+    chosen: list[Spec] = []
     for one in () if family is None else family.lineage:
-        chosen = {spec.component: spec for spec in known if one in spec.families} | chosen
-    return tuple(spec for spec in known if spec in chosen.values())
+        methods = {spec.method for spec in chosen}
+        chosen += [spec for spec in known if one in spec.families and spec.method not in methods]
+    return tuple(spec for spec in known if spec in chosen)
 
 
 def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:

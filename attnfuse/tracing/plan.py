@@ -179,8 +179,8 @@ def _survey_unknown(
         surveyed.append(_plan_elsewhere(name, pipeline, family, dtype, shapes, calls, terms))
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
-    _check_dtypes(surveyed, shapes)
     _check_skipped(surveyed, shapes)
+    _check_dtypes(surveyed, shapes)
     return tuple(surveyed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,7 @@ def test_what_is_said_of_a_pipeline_on_disk(monkeypatch: pytest.MonkeyPatch) -> 
             attnfuse.compile("m.safetensors", None, dtype=given, config=Path("p"), vae="v", progress="never")
         request = child._request(asked)
         assert (request.dtype, request.shapes.dtypes, request.fetch) == (dtype, dtypes, Fetch(config="p", vae="v"))
-    for name in ("dtype", "config", "vae"):
-        given_too: dict[str, Any] = {name: "x"}
-        with pytest.raises(UsageError, match=f"{name} is for what is on disk"):
-            attnfuse.compile(object(), None, progress="never", **given_too)
+    others: Sequence[dict[str, Any]] = ({"dtype": "x"}, {"config": "x"}, {"vae": "x"})
+    for other in others:
+        with pytest.raises(UsageError, match=f"{next(iter(other))} is for what is on disk"):
+            attnfuse.compile(object(), None, progress="never", **other)

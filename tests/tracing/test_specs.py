@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse.errors import TraceError, UsageError
-from attnfuse.tracing.contract import DTYPES, ComponentPlan, Processor, ShapeOptions
+from attnfuse.tracing.contract import DTYPES, ComponentPlan, ShapeOptions
 from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.parts import Part
 from attnfuse.tracing.plan import plan_all, survey
@@ -64,32 +64,6 @@ def test_no_two_families_claim_the_same_pipeline() -> None:
     assert all(family_of(name) is family for family in FAMILIES for name in family.pipelines)
     assert family_of("NewestPipeline") is None
     assert all(family.sizes.__doc__ for family in FAMILIES)
-
-
-def test_stable_diffusion_3(tmp_path: Path) -> None:
-    found = planned(tmp_path, SMALL["sd3"])
-    assert list(found) == [
-        "transformer",
-        "vae_decoder",
-        "vae_encoder",
-        "text_encoder",
-        "text_encoder_2",
-        "text_encoder_3",
-    ]
-    assert shapes_of(found["transformer"]) == {
-        "hidden_states": (2, 4, 12, 16),
-        "encoder_hidden_states": (2, 77 + 11, 24),
-        "pooled_projections": (2, 20),
-        "timestep": (2,),
-    }
-    assert found["transformer"].inputs[-1].dtype == "float32"
-    assert shapes_of(found["text_encoder_2"]) == {"input_ids": (1, 77)}
-    assert shapes_of(found["text_encoder_3"]) == {"input_ids": (1, 11)}
-
-
-def test_stable_diffusion_3_without_t5_has_zeros_in_its_place(tmp_path: Path) -> None:
-    found = planned(tmp_path, SMALL["sd35"])
-    assert shapes_of(found["transformer"])["encoder_hidden_states"] == (2, 77 + 77, 24)
 
 
 def test_flux(tmp_path: Path) -> None:
@@ -607,34 +581,3 @@ def test_layers_are_skipped_where_pipelines_do(tmp_path: Path) -> None:
     folder = write_configs(tmp_path / "in", SMALL["flux"])
     with pytest.raises(UsageError, match="--clip-skip 2 is for text encoders of pipelines that have clip_skip, and th"):
         plan_all(folder, "float16", replace(SMALL["flux"].shapes, clip_skip=2))
-
-
-def test_perturbed_attention_is_the_base_with_other_rows_and_processors(tmp_path: Path) -> None:
-    small = SMALL["pag_sd"]
-    models = {**small.models, "vae": SMALL["sd_controlnet"].models["vae"]}
-    found = planned(tmp_path / "in", replace(small, models=models))
-    assert list(found) == ["unet", "vae_decoder", "vae_encoder"]
-    assert shapes_of(found["unet"])["sample"] == (3, 4, 16, 24)
-    assert found["unet"].processors == (Processor("PAGCFGIdentitySelfAttnProcessor2_0", ("mid",)),)
-    assert found["vae_decoder"].processors == ()
-    (alone,) = plan_all(tmp_path / "in", "float16", replace(small.shapes, guidance=False), ["unet"]).plans
-    assert shapes_of(alone)["sample"] == (2, 4, 16, 24)
-    assert alone.processors == (Processor("PAGIdentitySelfAttnProcessor2_0", ("mid",)),)
-
-
-def test_a_family_calls_what_is_not_its_own_as_its_base_does() -> None:
-    for family in FAMILIES:
-        assert len(set(family.lineage)) == len(family.lineage) if family.base else family.lineage == (family,)
-        assert family.base is None or family.base in FAMILIES
-        assert family.is_of(*family.lineage[-1:])
-
-
-def test_the_text_of_a_phrase_and_boxes_go_into_one_dictionary(tmp_path: Path) -> None:
-    found = planned(tmp_path, SMALL["gligen"])
-    assert list(found) == ["unet", "unet_ungrounded"]
-    assert shapes_of(found["unet"])["boxes"] == (2, 30, 4)
-    assert found["unet"].call is not None
-    assert dict(found["unet"].call.arguments)["cross_attention_kwargs"] == (
-        '{"gligen": {"boxes": boxes, "masks": masks, "positive_embeddings": positive_embeddings}}'
-    )
-    assert "boxes" not in shapes_of(found["unet_ungrounded"])

@@ -36,6 +36,7 @@ from attnfuse.tracing.specs.pictures import (
     stable_diffusion_controls,
     stable_diffusion_edits,
     stable_diffusion_grounded,
+    unclip,
     unconditional,
     wuerstchen,
 )
@@ -64,6 +65,7 @@ SPECS: tuple[Spec, ...] = (
     *stable_diffusion_controls.SPECS,
     *stable_diffusion_edits.SPECS,
     *stable_diffusion_grounded.SPECS,
+    *unclip.SPECS,
     *stable_diffusion_3.SPECS,
     *flux.SPECS,
     *pixart.SPECS,
@@ -145,6 +147,7 @@ FAMILIES: tuple[PipelineFamily, ...] = (
     *audio_ldm_2.FAMILIES,
     *stable_diffusion_edits.FAMILIES,
     *stable_diffusion_grounded.FAMILIES,
+    *unclip.FAMILIES,
     *animate_diff_variants.FAMILIES,
     *perturbed.FAMILIES,
 )

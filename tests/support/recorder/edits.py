@@ -14,10 +14,13 @@ from tests.support.recorder.record import MASK, PICTURE, SQUARE, TINY, WIDE, Emb
 from tests.support.small_models import encoders
 from tests.support.small_models.edits import (
     DPT,
+    ENLARGING,
     EXAMPLE,
     GLIGEN_PICTURES_UNET,
     GLIGEN_UNET,
     LATENT_UPSCALE_UNET,
+    UNCLIP_DECODER,
+    UNCLIP_TEXT,
     UNCLIP_UNET,
     UPSCALE_UNET,
     XL_XS_UNET,
@@ -41,6 +44,18 @@ _PHRASES: Final = {
     "text_encoder: input_ids is [1, 4] int64": _FILLED_UP,
     "text_encoder: attention_mask = [1, 4] int64 is given": _FILLED_UP,
 }
+_UNCLIP: Final = Recording(
+    {
+        "decoder": UNCLIP_DECODER,
+        "text_proj": UNCLIP_TEXT,
+        "text_encoder": {**encoders.CLIP_TEXT, "max_position_embeddings": 77},
+        "super_res_first": ENLARGING,
+        "super_res_last": ENLARGING,
+    },
+    "UnCLIPScheduler",
+    call={"prior_num_inference_steps": 2, "decoder_num_inference_steps": 2, "super_res_num_inference_steps": 2},
+)
+_UNCLIP_SCHEDULERS: Final = {f"{name}_scheduler": "UnCLIPScheduler" for name in ("prior", "decoder", "super_res")}
 _INVERTED: Final = {"image": PICTURE, "source_prompt": "", "num_inversion_steps": 4}
 
 RECORDINGS: Final[Mapping[str, Recording]] = {
@@ -144,4 +159,8 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     ),
     "StableDiffusionControlNetXSPipeline": varied(_SD, {"unet": XS_UNET}, {"image": PICTURE}),
     "StableDiffusionXLControlNetXSPipeline": varied(_XL, {"unet": XL_XS_UNET}, {"image": PICTURE}),
+    "UnCLIPPipeline": varied(_UNCLIP, {"prior": {**encoders.PRIOR, "num_embeddings": 77}}, options=_UNCLIP_SCHEDULERS),
+    "UnCLIPImageVariationPipeline": varied(
+        _UNCLIP, {"image_encoder": encoders.CLIP_VISION}, {"image": PICTURE}, options=_UNCLIP_SCHEDULERS
+    ),
 }

@@ -320,6 +320,13 @@ def _depth(model: Any, given: Mapping[str, Any]) -> Any:
     return Given(zeros((given["pixel_values"].shape[0], side, side), model.held))
 
 
+def _unclip_text(model: Any, given: Mapping[str, Any]) -> Any:
+    config, states = model.config, given["text_encoder_hidden_states"]
+    tokens = states.shape[1] + config.clip_extra_context_tokens
+    made = zeros((states.shape[0], tokens, config.cross_attention_dim), model.held)
+    return Given(made, zeros((states.shape[0], config.time_embed_dim), model.held))
+
+
 def _glm(model: Any, given: Mapping[str, Any]) -> Any:
     rows, tokens = given["input_ids"].shape
     states = zeros((tokens, rows, model.config.hidden_size), model.held)
@@ -370,6 +377,7 @@ NAMED: Final[Mapping[str, Result]] = {
     "LTXLatentUpsamplerModel": _enlarged,
     "T2IAdapter": _adapted,
     "UNetControlNetXSModel": _denoised,
+    "UnCLIPTextProjModel": _unclip_text,
     "CLIPVisionModel": _picture,
     "CLIPVisionModelWithProjection": _picture,
     "CLIPImageProjection": lambda model, given: zeros(given["x"].shape, model.held),
@@ -482,6 +490,7 @@ _EXTRAS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
     "T2IAdapter": _adapter_extras,
     "SiglipVisionModel": lambda _: {"vision_model": SimpleNamespace(use_head=False)},
     "UNet2DConditionModel": _unet_extras,
+    "UnCLIPTextProjModel": lambda model: {"clip_extra_context_tokens": model.config.clip_extra_context_tokens},
     "UNetControlNetXSModel": lambda model: {
         "in_channels": 4,
         "base_add_embedding": _unet_extras(model)["add_embedding"],

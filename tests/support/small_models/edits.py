@@ -28,10 +28,38 @@ LATENT_UPSCALE_UNET: Config = {
     "sample_size": 32,
     "time_cond_proj_dim": 128 + 64,
     "time_embedding_act_fn": "gelu",
-    "time_embedding_dim": 32,
     "time_embedding_type": "fourier",
     "timestep_post_act": "gelu",
     "up_block_types": ["KCrossAttnUpBlock2D", "KUpBlock2D"],
+}
+
+UNCLIP_DECODER: Config = {
+    **SD21_UNET,
+    "class_embed_type": "identity",
+    "in_channels": 3,
+    "out_channels": 6,
+    "sample_size": 8,
+}
+
+UNCLIP_TEXT: Config = {
+    "_class_name": "UnCLIPTextProjModel",
+    "clip_embeddings_dim": 16,
+    "clip_extra_context_tokens": 2,
+    "cross_attention_dim": 64,
+    "time_embed_dim": 128,
+}
+
+ENLARGING: Config = {
+    "_class_name": "UNet2DModel",
+    "sample_size": 16,
+    "in_channels": 6,
+    "out_channels": 3,
+    "block_out_channels": [16, 32],
+    "down_block_types": ["DownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "UpBlock2D"],
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "add_attention": False,
 }
 
 UNCLIP_UNET: Config = {
@@ -136,6 +164,11 @@ SMALL: dict[str, Small] = {
         {"unet": videos.XL_MOTION_UNET, "text_encoder_2": XL_TEXT_ENCODER_2},
         "EulerDiscreteScheduler",
         ShapeOptions(height=64, width=96, frames=3),
+    ),
+    "unclip": Small(
+        "UnCLIPPipeline",
+        {"decoder": UNCLIP_DECODER, "text_proj": UNCLIP_TEXT, "super_res_first": ENLARGING},
+        "UnCLIPScheduler",
     ),
     "stable_unclip": Small("StableUnCLIPPipeline", {"unet": UNCLIP_UNET}, "DDIMScheduler", _SIZE),
 }

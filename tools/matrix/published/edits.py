@@ -96,6 +96,37 @@ PUBLISHED: dict[str, Published] = {
             "text_encoder_2": pictures.PUBLISHED["sdxl_controlnet"].configs["text_encoder_2"],
         },
     ),
+    "unclip": Published(
+        "Karlo 1.0",
+        {
+            "decoder": {
+                "attention_head_dim": 64,
+                "block_out_channels": [320, 640, 960, 1280],
+                "class_embed_type": "identity",
+                "cross_attention_dim": 1536,
+                "down_block_types": ["ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 3],
+                "in_channels": 3,
+                "layers_per_block": 3,
+                "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+                "out_channels": 6,
+                "resnet_time_scale_shift": "scale_shift",
+                "sample_size": 64,
+                "up_block_types": [*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"],
+            },
+            "text_proj": {"cross_attention_dim": 1536, "time_embed_dim": 1280},
+            "super_res_first": {
+                "add_attention": False,
+                "block_out_channels": [320, 640, 960, 1280],
+                "down_block_types": ["ResnetDownsampleBlock2D"] * 4,
+                "in_channels": 6,
+                "layers_per_block": 3,
+                "out_channels": 3,
+                "resnet_time_scale_shift": "scale_shift",
+                "sample_size": 256,
+                "up_block_types": ["ResnetUpsampleBlock2D"] * 4,
+            },
+        },
+    ),
     "stable_unclip": Published(
         "Stable unCLIP 2.1",
         {

@@ -60,7 +60,7 @@ def _grounded(family: PipelineFamily, kind: str, objects: Sequence[Input], compo
 
 _PLACES = (_objects("boxes", 4), _objects("masks", note="1 for an object, 0 for a free place"))
 
-GLIGEN_UNET = _grounded(GLIGEN, "gated", (*_PLACES, _objects("positive_embeddings", "context")))
+GLIGEN_UNET = _grounded(GLIGEN, "gated", (*_PLACES, _objects("positive_embeddings", "context")), "{model}_grounded")
 
 #: After `gligen_scheduled_sampling_beta` of the steps boxes are no longer looked at (`enable_fuser(False)`).
 UNGROUNDED_UNET = _grounded(GLIGEN, "gated", (), "{model}_ungrounded")

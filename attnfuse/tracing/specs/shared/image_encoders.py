@@ -15,6 +15,7 @@ from attnfuse.tracing.specs.pictures.stable_diffusion_edits import (
     STABLE_UNCLIP,
 )
 from attnfuse.tracing.specs.pictures.stable_diffusion_grounded import GLIGEN_PICTURES
+from attnfuse.tracing.specs.pictures.unclip import UNCLIP
 from attnfuse.tracing.specs.record import Input, Output, Spec
 from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
 from attnfuse.tracing.specs.videos.stable_video import STABLE_VIDEO
@@ -31,7 +32,7 @@ def _picture(context: SpecContext) -> Sizes:
 _CLIP_VISION = Spec(
     class_name="CLIPVisionModelWithProjection",
     library="transformers",
-    families=(STABLE_VIDEO, I2VGEN, IMAGE_VARIATION, STABLE_UNCLIP),
+    families=(STABLE_VIDEO, I2VGEN, IMAGE_VARIATION, STABLE_UNCLIP, UNCLIP),
     models=("image_encoder",),
     source="stable_video_diffusion/pipeline_stable_video_diffusion.py",
     inputs=(_PIXELS,),

@@ -21,6 +21,7 @@ from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
 from attnfuse.tracing.specs.pictures.stable_diffusion_edits import LATENT_UPSCALE, STABLE_UNCLIP
+from attnfuse.tracing.specs.pictures.unclip import UNCLIP
 from attnfuse.tracing.specs.pictures.wuerstchen import STABLE_CASCADE, WUERSTCHEN
 from attnfuse.tracing.specs.record import Input, Output, Refusal, Skip, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
@@ -111,7 +112,7 @@ CLIP_PROJECTED = Spec(
 
 CLIP_PROJECTED_WHOLE = replace(
     CLIP_PROJECTED,
-    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2),
+    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2, UNCLIP),
     models=("text_encoder", "prior_text_encoder"),
     source="kandinsky2_2/pipeline_kandinsky2_2_prior.py",
     fixed_settings=(LORA_SCALE,),

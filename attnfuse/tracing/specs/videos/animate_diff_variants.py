@@ -140,6 +140,6 @@ FAMILIES = (
 SPECS = (
     MOTION_UNET_XL,
     UNET_3D,
-    _zero_unet("{model}", "frame_rows"),
+    _zero_unet("{model}_all_frames", "frame_rows"),
     _zero_unet("{model}_first_frame", "rows"),
 )
