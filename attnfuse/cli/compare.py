@@ -204,8 +204,10 @@ def _shapes(written: Written, given: ShapeOptions, dtype: str | None = None) -> 
     components = {component.name: component for component in written.manifest.components}
     found: dict[str, Any] = {}
     if dtype is None and not given.dtypes:
-        types = ((component.name, component.dtype) for component in components.values())
-        given = replace(given, dtypes=tuple((name, one) for name, one in types if one is not None))
+        sizes = () if written.manifest.pipeline is None else written.manifest.pipeline.sizes
+        of_others = {name for size in sizes for first, name in size.components.items() if name != first}
+        types = ((name, one.dtype) for name, one in components.items() if name not in of_others)
+        given = replace(given, dtypes=tuple((name, dtype) for name, dtype in types if dtype is not None))
     if (decoder := components.get("vae_decoder")) is not None and -1 not in decoder.inputs[0].shape:
         found["batch"] = decoder.inputs[0].shape[0]
         found["height"], found["width"] = decoder.outputs[0].shape[-2:]

@@ -15,7 +15,7 @@ from attnfuse.cli.compare import _shapes as shapes
 from attnfuse.output_verification import read_written
 from attnfuse.report.model import ManifestInput
 from attnfuse.tracing import source as tracing_source
-from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.contract import ShapeOptions, SizeFacts
 from tests.support.console import inside, logged
 from tests.support.lora_files import peft, write
 from tests.support.painter import SIZE, Painted, spoil
@@ -122,6 +122,15 @@ def test_the_manifest_tells_how_it_was_traced(painted: Painted) -> None:
     # Where a type is given, others are what that leaves them.
     assert shapes(written, ShapeOptions(), "auto").dtypes == ()
     assert shapes(written, ShapeOptions(dtypes=(("unet", "float32"),))).dtypes == (("unet", "float32"),)
+    # Of several sizes, the types of the first: others are traced with it.
+    (unet,) = (component for component in written.manifest.components if component.name == "unet")
+    several = (*written.manifest.components, unet.model_copy(update={"name": "unet_64x64"}))
+    pipeline = written.manifest.pipeline
+    assert pipeline is not None
+    sizes = (SizeFacts("64x64", 64, 64, None, 1, {"unet": "unet_64x64"}),)
+    update = {"components": several, "pipeline": pipeline.model_copy(update={"sizes": sizes})}
+    sized = replace(written, manifest=written.manifest.model_copy(update=update))
+    assert shapes(sized, ShapeOptions()).dtypes == whole["dtypes"]
     longer = []
     for component in written.manifest.components:
         inputs = [
