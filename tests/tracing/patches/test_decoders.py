@@ -29,4 +29,5 @@ def test_decoders_give_the_states_of_mindones_own() -> None:
         "Qwen3Model": [0.0],
         "Qwen3Model, its mask made": [0.0],
         "ViTModel": [0.0] * 2,
+        "SiglipVisionModel": [0.0],
     }
