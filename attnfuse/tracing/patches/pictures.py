@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import mindspore
@@ -62,7 +63,7 @@ def seen_picture() -> Iterator[None]:
         cos, sin = position_embeddings
         query, key = modeling.apply_rotary_pos_emb_vision(query, key, cos, sin)
         if cu_seqlens is None:
-            attended = scores_of(query, key, value, None, self.scaling)
+            attended = scores_of(query, key, value, None, self.scaling)  # type: ignore[no-untyped-call]
         else:
             of_windows, none, places = cu_seqlens
             count, size = none.shape
@@ -72,7 +73,7 @@ def seen_picture() -> Iterator[None]:
                 mint.index_select(each, 1, of_windows).reshape(pictures * count, size, self.num_heads, -1)
                 for each in (query, key, value)
             ]
-            attended = scores_of(taken[0], taken[1], taken[2], hidden, self.scaling)
+            attended = scores_of(taken[0], taken[1], taken[2], hidden, self.scaling)  # type: ignore[no-untyped-call]
             attended = mint.index_select(attended.reshape(pictures, count * size, width), 1, places)
         return self.proj(attended.reshape(pictures, patches, width))
 
@@ -136,13 +137,21 @@ def seen_picture() -> Iterator[None]:
 @contextmanager
 def unpooled() -> Iterator[None]:
     """Siglip also pools the states of its patches, which ends in a call of Python in the graph. Flux Redux takes the
-    states alone, and here they are all that it gives.
+    states alone, and here they are all that it gives. Its patches are embedded by a convolution with the padding
+    "valid", an operator that MindSpore Lite has none of: they lie side by side, so it is a product here.
     """
     from mindone.transformers.models.siglip.modeling_siglip import SiglipVisionModel
 
     def construct(self, pixel_values, return_dict=False):  # type: ignore[no-untyped-def]
         model = self.vision_model
-        states = model.embeddings(pixel_values)
+        embedding = model.embeddings.patch_embedding
+        rows, channels, height, width = pixel_values.shape
+        side = embedding.weight.shape[-1]
+        patches = pixel_values.reshape(rows, channels, height // side, side, width // side, side)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(rows, -1, channels * side * side)
+        weight = embedding.weight.reshape(embedding.weight.shape[0], -1)
+        states = mint.matmul(patches, weight.permute(1, 0)) + embedding.bias
+        states = states + model.embeddings.position_embedding.weight
         for layer in model.encoder.layers:
             states = layer(states, None)
         return (model.post_layernorm(states),)
@@ -160,7 +169,7 @@ def kept_levels() -> Iterator[None]:
     from mindone.diffusers.pipelines.wuerstchen import modeling_wuerstchen_diffnext as modeling
 
     def down(self, x, r_embed, effnet, clip=None):  # type: ignore[no-untyped-def]
-        level_outputs = ()
+        level_outputs: tuple[Any, ...] = ()
         for i, down_block in enumerate(self.down_blocks):
             effnet_c = None
             for block in down_block:

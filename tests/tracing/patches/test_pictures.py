@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 
 OTHERWISE = (
-    ("level_outputs = []", "level_outputs = ()"),
+    ("level_outputs = []", "level_outputs: tuple[Any, ...] = ()"),
     ("level_outputs.insert(0, x)", "level_outputs = (x, *level_outputs)"),
 )
 
