@@ -215,6 +215,20 @@ def _listed(found: OutputPlace) -> set[str] | None:
         return None
 
 
+def no_output(path: Path) -> str:
+    """Why what is there is no output of attnfuse, and what to do: one sentence without its full stop."""
+    near = [folder for folder in (path.parent, *sorted(path.glob("*/"))) if (folder / MANIFEST).is_file()]
+    instead = f"name {near[0]} instead" if near else "name the folder that attnfuse compile wrote (its -o)"
+    if not path.exists():
+        return f"there is no {path}; {instead}"
+    if (path / "model_index.json").is_file():
+        return f"{path} is a pipeline, not compiled yet: attnfuse compile {path} -o OUT, then name OUT"
+    lacks = OutputPlace(path, is_file=path.suffix == ".mindir" and path.is_file())
+    if path.is_file() and not lacks.is_file:
+        return f"{path} is a file; {instead}"
+    return f"{path} was not written by attnfuse: there is no {lacks.folder / lacks.beside(MANIFEST)}; {instead}"
+
+
 def schema_of(content: bytes) -> str | None:
     """The schema that a document of attnfuse names, such as `attnfuse.manifest/2`; None for any other bytes."""
     try:

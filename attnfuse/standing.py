@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, OutputPl
 from attnfuse.report.build import totals_of
 from attnfuse.report.model import Manifest, ManifestComponent, ManifestPipeline, Report
 from attnfuse.targets import Target
+from attnfuse.tracing.contract import SizeFacts
 from attnfuse.verify.result import LEVELS, SCHEMA, fault_of
 from attnfuse.version import __version__
 
@@ -218,7 +219,21 @@ def _pipeline(
     if told is None:
         return None
     files = {*(() if made is None else made.files), *(() if stood is None else stood.files)}
-    return told.told_of(components).model_copy(update={"files": tuple(sorted(files))})
+    sizes = _sizes(standing, () if made is None else made.sizes, () if stood is None else stood.sizes)
+    return told.told_of(components).model_copy(update={"files": tuple(sorted(files)), "sizes": sizes})
+
+
+def _sizes(standing: Standing, made: Sequence[SizeFacts], stood: Sequence[SizeFacts]) -> tuple[SizeFacts, ...]:
+    """The sizes of both, with the graphs of both. Raises OutputError where they are not the same."""
+    if not made or not stood:
+        return tuple(made or stood)
+    if [replace(one, components={}) for one in made] != [replace(one, components={}) for one in stood]:
+        raise OutputError(
+            f"{standing.place.path} holds {standing.kept[0].name} for other sizes: give the same --size in the same "
+            "order, compile all of it, or choose another output."
+        )
+    both = zip(made, stood, strict=True)
+    return tuple(replace(one, components={**other.components, **one.components}) for one, other in both)
 
 
 def _own_policy(component: ManifestComponent, stood: Manifest, made: Manifest) -> Any:

@@ -336,7 +336,7 @@ def test_the_table_tells_estimates_and_why_there_is_none() -> None:
 
 def test_the_document_tells_estimates() -> None:
     (told,) = costing(COST).to_json()["components"]
-    assert list(told["cost"]) == ["before", "after", "not_estimated"]
+    assert list(told["cost"]) == ["before", "after", "not_estimated", "sites"]
     assert told["cost"]["before"]["bytes_moved"] == 100 * 2**30
     assert Report.model_validate_json(costing(COST).to_bytes()) == costing(COST)
 

@@ -44,8 +44,8 @@ find_python() {
 # Marker file, one line each: the digest of what was installed, and of the project's own metadata. It is
 # created before anything else, so that a half-made environment is known as ours and remade, and a folder
 # that somebody else made is never deleted.
-# Python keeps what it compiles in VENV/bytecode, the checkout's modules too, and compiles what is imported: pip would
-# compile all that is installed, which takes a minute.
+# Python keeps what it compiles in VENV/bytecode, the checkout's modules too, and compiles what is imported: to compile
+# all that is installed takes a minute.
 environment() {
     local marker="$VENV/attnfuse-environment" want_lock want_project python started=$SECONDS
     # Two tools started together must not build the same folder.
@@ -68,9 +68,7 @@ environment() {
         # Debian's python3.11 comes without ensurepip; the base interpreter's pip can then do the installing.
         "$python" -m venv "$VENV" >/dev/null 2>&1 </dev/null || "$python" -m venv --without-pip "$VENV" </dev/null \
             || fail "$python cannot make a virtual environment"
-        # Wheels only: nobody's setup.py runs here.
-        install_locked "$python" --no-compile --only-binary :all: --require-hashes -r "$LOCK" \
-            || fail "the locked requirements did not install (see above)"
+        install_lock "$python" || fail "the locked requirements did not install (see above)"
         printf '%s\n' "$want_lock" >"$marker"
     fi
     if [ "$(sed -n 2p "$marker")" != "$want_project" ]; then
@@ -130,6 +128,25 @@ lite_environment() {
     fi
     exec 9>&-
     export ATTNFUSE_LITE_PYTHON="$venv/bin/python"
+}
+
+# What LOCK pins, into VENV: install_lock BASE_PYTHON. Wheels only: nobody's setup.py runs here.
+# uv does it in a quarter of pip's time, and in seconds where it has the files. pip brings it, as LOCK pins it, and does
+# the rest itself where uv cannot: uv reads none of pip's configuration but the index, which is handed over.
+install_lock() {
+    local base="$1" only="$VENV/attnfuse-uv" index
+    local how=(--only-binary :all: --require-hashes)
+    if [ "${ATTNFUSE_INSTALLER:-uv}" = uv ]; then
+        awk '/^[^ ]/ { wanted = /^uv==/ } wanted' "$LOCK" >"$only"
+        index="${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-$("$base" -m pip config get global.index-url 2>/dev/null || true)}}"
+        if install_locked "$base" --no-compile "${how[@]}" -r "$only" && [ -x "$VENV/bin/uv" ] \
+            && "$VENV/bin/uv" pip install --quiet --no-deps --python "$VENV/bin/python" "${how[@]}" \
+                ${index:+--default-index "$index"} -r "$LOCK" </dev/null; then
+            return 0
+        fi
+        say "environment: uv did not install them; pip does"
+    fi
+    install_locked "$base" --no-compile "${how[@]}" -r "$LOCK"
 }
 
 # pip install into VENV: install_locked BASE_PYTHON ARGUMENT...

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +18,13 @@ from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say, stderr_console
 from attnfuse.cli.destinations import check_apart
 from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.log import log_stages, log_to
 from attnfuse.cli.options import (
     PATH,
+    dtype_of,
     fetch_of,
     json_option,
+    log_options,
     progress_option,
     shape_options,
     shapes_of,
@@ -32,10 +38,11 @@ from attnfuse.names import counted
 from attnfuse.output import OutputStage, free_place
 from attnfuse.output_verification import SourceRequest, Written, open_for, read_written
 from attnfuse.pictures import BackendName, require_runtime
-from attnfuse.progress import Progress, Silent
+from attnfuse.progress import Silent
 from attnfuse.report.model import ManifestComponent
-from attnfuse.terminal import LineProgress
+from attnfuse.terminal import Account, LineProgress
 from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.fixed import CLIP_SKIP
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import require_executor
 
@@ -89,6 +96,7 @@ _STEPS = 4
 @click.option("-o", "--output", type=PATH, help="New folder for the pictures, side by side too, and comparison.json.")
 @json_option
 @progress_option
+@with_options(*log_options)
 def compare_command(
     folder: Path,
     against: str | None,
@@ -103,6 +111,8 @@ def compare_command(
     output: Path | None,
     as_json: bool,
     progress: str,
+    verbose: bool,
+    log_file: Path | None,
     **options: Any,
 ) -> int:
     """Compare pictures of the graphs in OUT with those of the graphs of SOURCE: same prompt, noise and steps.
@@ -119,6 +129,8 @@ def compare_command(
     recorded = against is None
     against = _recorded(written, folder) if against is None else against
     with contextlib.ExitStack() as stack:
+        log = stack.enter_context(log_to(verbose=verbose, file=log_file, apart=(folder, Path(against), output)))
+        log.info("compare %s with %s, backend %s, %s", folder, against, backend, dataclasses.asdict(asked))
         stage = None
         if output is not None:
             for place in (folder, Path(against)):
@@ -134,10 +146,14 @@ def compare_command(
             devices=devices_of(device_texts),
             reference=reference,
             must_be_same=recorded,
-            told=None if progress == "never" else _told,
+            told=partial(_told, log, silent=progress == "never"),
         )
-        with _progress(silent=progress == "never") as watch:
-            found = compare(request, watch)
+        # Without bars: steps are told in lines between them.
+        with contextlib.nullcontext(Silent()) if progress == "never" else LineProgress(stderr_console()) as watch:
+            account = Account(watch, log.info)
+            found = compare(request, account)
+            account.end()
+        _log(found, log)
         if stage is not None:
             _write(found, stage)
     if as_json:
@@ -164,11 +180,11 @@ def _recorded(written: Written, folder: Path) -> str:
 
 def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRequest:
     """The source, to be traced as it was for the output as far as its manifest tells, or as the options say."""
-    types = {component.dtype for component in written.manifest.components}
+    dtype = dtype_of(options)
     return SourceRequest(
         source=against,
-        dtype=next(iter(types)) if options["dtype"] is None and len(types) == 1 else options["dtype"],
-        shapes=_shapes(written, shapes_of(options)),
+        dtype=dtype,
+        shapes=_shapes(written, shapes_of(options), dtype),
         given=() if options["inputs_file"] is None else read_inputs(options["inputs_file"]),
         loras=tuple(map(parse_lora, options["loras"])),
         fetch=fetch_of(options),
@@ -178,19 +194,28 @@ def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRe
     )
 
 
-def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
-    """What is given, and what the manifest tells of the rest."""
+_TOLD = ("guidance_rows", "timestep_dtype", CLIP_SKIP)
+"""What of the shapes and types is told of a component by what it has fixed."""
+
+
+def _shapes(written: Written, given: ShapeOptions, dtype: str | None = None) -> ShapeOptions:
+    """What is given, and what the manifest tells of the rest: of types, where none is."""
     components = {component.name: component for component in written.manifest.components}
     found: dict[str, Any] = {}
+    if dtype is None and not given.dtypes:
+        types = ((component.name, component.dtype) for component in components.values())
+        given = replace(given, dtypes=tuple((name, one) for name, one in types if one is not None))
     if (decoder := components.get("vae_decoder")) is not None and -1 not in decoder.inputs[0].shape:
         found["batch"] = decoder.inputs[0].shape[0]
         found["height"], found["width"] = decoder.outputs[0].shape[-2:]
     fixed = [one for component in components.values() for one in component.fixed]
-    told = {name: {one.value for one in fixed if one.name == name} for name in ("guidance_rows", "timestep_dtype")}
+    told = {name: {one.value for one in fixed if one.name == name} for name in _TOLD}
     if len(told["guidance_rows"]) == 1:
-        found["guidance"] = told["guidance_rows"] == {2}
+        found["guidance"] = told["guidance_rows"] != {1}
     if len(told["timestep_dtype"]) == 1:
         (found["timestep_dtype"],) = told["timestep_dtype"]
+    if len(skipped := told[CLIP_SKIP] - {None}) == 1:
+        (found["clip_skip"],) = skipped
     own = {name: value for name, value in found.items() if getattr(given, name) is None}
     return replace(given, **own, sequence_lengths=given.sequence_lengths or _longer(components.values()))
 
@@ -206,17 +231,20 @@ def _longer(components: Iterable[ManifestComponent]) -> tuple[tuple[str, int], .
     return tuple((of, tokens) for of, tokens in states.items() if tokens > length and tokens % length == 0)
 
 
-@contextlib.contextmanager
-def _progress(*, silent: bool) -> Iterator[Progress]:
-    if silent:
-        yield Silent()
-        return
-    with LineProgress(stderr_console()) as progress:
-        yield progress
+def _told(log: logging.Logger, whose: str, done: int, total: int, *, silent: bool) -> None:
+    text = f"{whose}: step {done} of {total}"
+    log.debug("%s", text)
+    if not silent:
+        say(text)
 
 
-def _told(whose: str, done: int, total: int) -> None:
-    say(f"{whose}: step {done} of {total}")
+def _log(found: Comparison, log: logging.Logger) -> None:
+    """What each side's stages took, and the figures of every run of every component."""
+    for whose, ran in (("compiled", found.compiled), ("unfused", found.unfused), ("float64", found.exact)):
+        if ran is not None:
+            log_stages(log, f"{whose}: ", ran.found.milliseconds)
+    for one in (*found.stages, *found.steps):
+        log.info("%s, %d: %s", one.what, one.number + 1, _figures([one]))
 
 
 def _write(found: Comparison, stage: OutputStage) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import json
 import sys
+from collections.abc import Iterator
 
 import click
 from rich.console import Console, Group
 from rich.text import Text
+
+from attnfuse.progress import Progress, Silent
+from attnfuse.terminal import BarProgress, LineProgress
 
 _WIDTH = 80  # of tables where stderr is no terminal
 
@@ -48,6 +53,17 @@ def stdout_console() -> Console:
 def _console(*, is_stderr: bool) -> Console:
     console = Console(stderr=is_stderr, highlight=False)
     return console if console.is_terminal else Console(stderr=is_stderr, highlight=False, width=_WIDTH)
+
+
+@contextlib.contextmanager
+def shown(*, silent: bool) -> Iterator[Progress]:
+    """What shows the stages of a run: a bar on a terminal, lines elsewhere, or nothing."""
+    if silent:
+        yield Silent()
+        return
+    console = stderr_console()
+    with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
+        yield progress
 
 
 def show(console: Console, parts: Group) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.output import DOCUMENTS, OutputPlace
-from attnfuse.sources import SUFFIX
+from attnfuse.source_files import SUFFIX
 
 
-def check_apart(what: str, report: Path, source: Path, output: Path | None) -> None:
+def check_apart(what: str, report: Path, source: Path | None, output: Path | None) -> None:
     """Raise UsageError where the report, or `what`, would be written over, or into, the source or the output."""
     path = report.resolve()
     for other in filter(None, (source, output)):

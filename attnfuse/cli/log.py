@@ -9,35 +9,53 @@ import contextlib
 import logging
 import platform
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from attnfuse import plugins
+from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.decisions import SiteRecord
 from attnfuse.errors import OutputError
+from attnfuse.verify import OutputFigures, Verification
 from attnfuse.version import __version__
 
-_LIBRARIES = ("numpy", "protobuf", "mindspore", "mindone", "transformers", "onnx", "onnxruntime")
+_LIBRARIES = (
+    *("numpy", "protobuf", "mindspore", "mindone", "transformers", "onnx", "onnxruntime"),
+    *("attnfuse-runtime", "tokenizers", "mindspore-lite"),
+)
 
 
 @contextlib.contextmanager
-def log_to(*, verbose: bool, file: Path | None) -> Iterator[logging.Logger]:
-    """A log that goes to stderr, to that file, to both or nowhere; an error that ends the block is in it.
+def log_to(*, verbose: bool, file: Path | None, apart: Iterable[Path | None]) -> Iterator[logging.Logger]:
+    """A log that goes to stderr, to that file, to both or nowhere: which versions run, how long the block took, and an
+    error that ends it. What is said on stderr anyway is logged at the level DEBUG, which the file alone has.
 
-    Raises OutputError where the file cannot be written.
+    The file lies in or over none of `apart`. Raises UsageError where it would, OutputError where it cannot be written.
     """
+    if file is not None:
+        for other in apart:
+            check_apart("log", file, other, other)
+        check_writable(file, "log")
     log = logging.getLogger("attnfuse.run")
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     log.propagate = False
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if verbose else []
+    handlers: list[logging.Handler] = []
+    if verbose:
+        handlers.append(logging.StreamHandler(sys.stderr))
+        handlers[0].setLevel(logging.INFO)
     if file is not None:
         handlers.append(_file_handler(file))
     for handler in handlers or [logging.NullHandler()]:
         log.addHandler(handler)
+    began = time.monotonic()
     try:
+        if handlers:
+            log.info("versions: %s", _versions())
         yield log
+        log.info("took %.1f s", time.monotonic() - began)
     except BaseException as error:
         log.info("ended by %s: %s", type(error).__name__, error)
         raise
@@ -56,14 +74,18 @@ def _file_handler(file: Path) -> logging.Handler:
     return handler
 
 
-def log_request(log: logging.Logger, request: CompileRequest) -> None:
-    """Which versions run, and what they are asked."""
+def _versions() -> str:
+    """Of all that takes part."""
     installed = [f"attnfuse {__version__}", f"python {platform.python_version()}", platform.platform()]
     for name in _LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
             installed.append(f"{name} {version(name)}")
     installed += [f"plugin {plugin.name} {plugin.version}" for plugin in plugins.load().plugins]
-    log.info("versions: %s", ", ".join(installed))
+    return ", ".join(installed)
+
+
+def log_request(log: logging.Logger, request: CompileRequest) -> None:
+    """What is asked of a compile."""
     log.info("source %s, for %s on %s", request.source, request.target.runtime, request.target.soc)
     for rule in request.policy.rules:
         log.info("rule: %s", rule.label)
@@ -76,6 +98,44 @@ def log_outcome(log: logging.Logger, outcome: CompileOutcome) -> None:
             log.info("%s", _decision(record))
     for failed in outcome.report.failed:
         log.info("%s: left out: %s", failed.name, failed.reason)
+    if outcome.verification is not None:
+        log_verification(log, outcome.verification)
+
+
+def log_verification(log: logging.Logger, verification: Verification) -> None:
+    """The figures of every output and site, and what each stage took."""
+    for component in verification.components:
+        for one in component.outputs:
+            log.info("%s: output %s: %s", component.name, one.output, _compared(one))
+        for site in component.sites:
+            log.info("%s: site %s: %s", component.name, site.module, _compared(site.figures))
+        for stage, seconds in component.seconds.items():
+            log.info("%s: %s %.1f s", component.name, stage, seconds)
+        for text in component.not_verified:
+            log.info("%s: not verified: %s", component.name, text)
+        for finding in component.findings:
+            log.info("%s: differs: %s", component.name, finding)
+
+
+def _compared(figures: OutputFigures) -> str:
+    verdict = "passed" if figures.passed else "differs"
+    return f"{verdict}: relative error {figures.fused:.2e}, tolerance {figures.tolerance:.2e}"
+
+
+def log_stages(log: logging.Logger, whose: str, milliseconds: Mapping[str, float]) -> None:
+    """What the stages of a picture took, by component."""
+    for name, value in milliseconds.items():
+        log.info("%s%s %.3f s", whose, name, value / 1000)
+
+
+def told(log: logging.Logger, tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Tells, and has it in the log's file too."""
+
+    def both(text: str) -> None:
+        tell(text)
+        log.debug("%s", text)
+
+    return both
 
 
 def _decision(record: SiteRecord) -> str:

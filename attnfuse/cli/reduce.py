@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 from collections.abc import Callable
 from functools import partial
@@ -15,10 +16,13 @@ from attnfuse import compiler, plugins
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say
 from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.log import log_to, told
 from attnfuse.cli.options import (
     PATH,
     component_option,
+    dtype_of,
     json_option,
+    log_options,
     progress_option,
     shape_options,
     shapes_of,
@@ -36,7 +40,7 @@ from attnfuse.reduction.commands import Command
 from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.jobs import Job, Values
 from attnfuse.reduction.result import Reduction, Weights, write
-from attnfuse.sources import SUFFIX
+from attnfuse.source_files import SUFFIX
 from attnfuse.targets import Target
 from attnfuse.tracing.inputs import read_inputs
 
@@ -63,7 +67,7 @@ from attnfuse.tracing.inputs import read_inputs
 @click.option("--keep-best", is_flag=True, help="Write the smallest graph so far where the search is interrupted.")
 @json_option
 @progress_option
-@with_options(component_option, *shape_options, *target_options)
+@with_options(*log_options, component_option, *shape_options, *target_options)
 def reduce_command(
     source: str,
     out: Path | None,
@@ -74,6 +78,8 @@ def reduce_command(
     keep_best: bool,
     as_json: bool,
     progress: str,
+    verbose: bool,
+    log_file: Path | None,
     **options: Any,
 ) -> int:
     """Find the smallest part of SOURCE that still shows what is wrong, to be reported without its weights.
@@ -82,27 +88,29 @@ def reduce_command(
     with the same exit code. Else, what the passes still end in the same error on. Exit 1 where nothing is wrong
     (docs/reduce.md).
     """
-    tell: Callable[[str], None] = say if progress == "auto" else _silent
     values = Values(weights or ("none" if command is None else "drawn"), seed)
     target = free_place(output)
     plugins.load()  # the operators that they add
-    # Made before the long work: a place that cannot be written is told at once.
-    with OutputStage(target) as stage:
+    # The stage is made before the long work: a place that cannot be written is told at once.
+    with log_to(verbose=verbose, file=log_file, apart=(Path(source), out, output)) as log, OutputStage(target) as stage:
+        log.info("reduce %s: %s", source, command or (f"its difference to {out}" if out is not None else "its error"))
+        tell = told(log, say if progress == "auto" else _silent)
         if out is not None:
             job = _difference(source, out, command, weights, seed, stage.work, tell)
         else:
             job = _of_one(source, command, values, stage.work, tell, options)
+        finish = partial(_finish, stage=stage, output=output, log=log, as_json=as_json)
         try:
             job.run()
         except (KeyboardInterrupt, SystemExit) as interrupted:
             if not keep_best:
                 raise
             say("interrupted; the smallest graph so far is kept.")
-            _finish(job.found(finished=False), stage, output, as_json=as_json)
+            finish(job.found(finished=False))
             if isinstance(interrupted, SystemExit):
                 raise
             return exit_codes.INTERRUPTED
-        _finish(job.found(), stage, output, as_json=as_json)
+        finish(job.found())
     return 0
 
 
@@ -149,7 +157,7 @@ def _request(source: str, options: dict[str, Any]) -> CompileRequest:
     return CompileRequest(
         source=source,
         components=options["components"],
-        dtype=options["dtype"],
+        dtype=dtype_of(options),
         shapes=shapes_of(options),
         given=() if given is None else read_inputs(given),
         target=Target(options["runtime"], options["soc"]),
@@ -172,14 +180,17 @@ def _again(options: dict[str, Any], name: str) -> str:
     return shlex.join(words)
 
 
-def _finish(found: Reduction, stage: OutputStage, output: Path, *, as_json: bool) -> None:
+def _finish(found: Reduction, *, stage: OutputStage, output: Path, log: logging.Logger, as_json: bool) -> None:
     """Write what was found, and say what it is."""
     write(found, stage)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
     left = ", ".join(f"{name} {count}" for name, count in found.nodes.items())
+    for text in found.said:
+        log.info("%s: %s", found.kind, text)
     say(f"{found.kind}: {found.said[0] if found.said else ''}")
     say(f"of {counted(found.whole, 'node')} are left: {left} ({counted(found.tried, 'graph')} tried).")
+    log.debug("of %d nodes are left: %s; %d graphs tried", found.whole, left, found.tried)
     say(f"written to {output}; to see it there: {found.again}")
 
 

@@ -14,6 +14,7 @@ from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import PATH, require_option
 from attnfuse.errors import UsageError
+from attnfuse.names import counted
 from attnfuse.printing import write_file
 from attnfuse.report.figures import figures_of
 from attnfuse.report.junit import junit
@@ -30,6 +31,9 @@ _FORMS: dict[str, _Form] = {
     "junit": junit,
     "html": lambda report, verification, _: page(report, verification),
 }
+
+_GATED = ("markdown", "junit")
+"""The forms that tell which requirements hold."""
 
 
 @click.command(
@@ -52,7 +56,7 @@ def report_command(written: Path, form: str, require: tuple[str, ...], output: P
     """Show the report of OUT again: an output of compile, a report.json, or what --report wrote.
 
     markdown is for the summary of a CI job, junit for what reads results of tests, html the page that compile writes.
-    Exit code 1 where a requirement does not hold.
+    Exit code 1 where a requirement does not hold; markdown and junit tell which, the others do on stderr.
     """
     requirements = [parse_requirement(text) for text in require]
     if form == "text" and output is not None:
@@ -61,6 +65,7 @@ def report_command(written: Path, form: str, require: tuple[str, ...], output: P
         check_apart("report", output, written, None)
         check_writable(output)
     report, verification = read_report(written)
+    unmet = [text for requirement in requirements if (text := requirement.unmet(report)) is not None]
     if form == "text":
         show(stdout_console(), render(report, figures_of(verification)))
     else:
@@ -69,7 +74,10 @@ def report_command(written: Path, form: str, require: tuple[str, ...], output: P
             click.echo(content, nl=False)
         else:
             write_file(output, content)
-    unmet = [text for requirement in requirements if (text := requirement.unmet(report)) is not None]
-    for text in unmet:
-        say(f"error: {text}.")
+    if form in _GATED:  # a job that shows both would tell it three times, with what compile told
+        if unmet and output is not None:
+            say(f"{counted(len(unmet), 'requirement')} not met: see {output}.")
+    else:
+        for text in unmet:
+            say(f"error: {text}.")
     return exit_codes.UNMET if unmet else 0

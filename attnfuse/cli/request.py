@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from attnfuse import pass_manager
-from attnfuse.cli.console import say_lines, stderr_console
+from attnfuse.cli.console import say_lines, shown, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.log import log_outcome, log_request, log_to
-from attnfuse.cli.options import SHAPES, shapes_of
+from attnfuse.cli.options import SHAPES, dtype_of, shapes_of
+from attnfuse.cli.sizes import sizes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.lora.given import parse_lora
 from attnfuse.pass_times import PassTimes
 from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
-from attnfuse.progress import Progress, Silent
 from attnfuse.report.require import parse_requirement
 from attnfuse.rewriting import Between
 from attnfuse.targets import Target
-from attnfuse.terminal import Account, BarProgress, LineProgress
+from attnfuse.terminal import Account
 from attnfuse.tracing.contract import Fetch, Way
 from attnfuse.tracing.inputs import read_inputs
 
@@ -41,13 +40,15 @@ class SourceOptions:
     source: str
     components: tuple[str, ...]
     exclude: tuple[str, ...]
-    dtype: str | None
+    dtypes: tuple[tuple[tuple[str, str], ...], ...]
     batch: int | None
     dynamic: Literal["batch"] | None
     height: int | None
     width: int | None
     sequence_lengths: tuple[tuple[str, int], ...]
     timestep_dtype: Literal["float32", "int64"] | None
+    sizes: tuple[dict[str, int], ...]
+    clip_skip: int | None
     frames: int | None
     guidance: bool | None
     inputs_file: Path | None
@@ -55,6 +56,8 @@ class SourceOptions:
     revision: str | None
     subfolder: str
     offline: bool
+    config: str
+    vae: str
     loras: tuple[str, ...]
     runtime: str
     soc: str
@@ -79,15 +82,17 @@ class SourceOptions:
 
     def request(self) -> CompileRequest:
         """The request so far, without an output."""
+        shapes, sizes = sizes_of(self.sizes, shapes_of({name: getattr(self, name) for name in SHAPES}))
         return CompileRequest(
             source=self.source,
             components=self.components,
             exclude=self.exclude,
-            dtype=self.dtype,
-            shapes=shapes_of({name: getattr(self, name) for name in SHAPES}),
+            dtype=dtype_of({"dtypes": self.dtypes}),
+            shapes=shapes,
+            sizes=sizes,
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             loras=tuple(map(parse_lora, self.loras)),
-            fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline),
+            fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline, self.config, self.vae),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),
@@ -106,10 +111,9 @@ class SourceOptions:
         self, action: Callable[..., CompileOutcome], request: CompileRequest
     ) -> tuple[CompileOutcome, Account]:
         """As `execute`; and what it took."""
-        for what, file in (("report", self.report_file), ("log", self.log_file)):
-            if file is not None:
-                check_apart(what, file, Path(self.source), request.output)
-                check_writable(file)
+        if self.report_file is not None:
+            check_apart("report", self.report_file, Path(self.source), request.output)
+            check_writable(self.report_file)
         if self.print_to is not None:
             check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
         printed = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
@@ -117,7 +121,10 @@ class SourceOptions:
         called = [callback for callback in (printed, times) if callback is not None]
         if called:
             request = dataclasses.replace(request, between=partial(_call_each, called))
-        with log_to(verbose=self.verbose, file=self.log_file) as log, _shown(self.progress) as progress:
+        with (
+            log_to(verbose=self.verbose, file=self.log_file, apart=(Path(self.source), request.output)) as log,
+            shown(silent=self.progress == "never") as progress,
+        ):
             log_request(log, request)
             account = Account(progress, log.info)
             outcome = action(request, account)
@@ -126,16 +133,6 @@ class SourceOptions:
         if times is not None:
             stderr_console().print(times.table())
         return outcome, account
-
-
-@contextlib.contextmanager
-def _shown(progress: str) -> Iterator[Progress]:
-    if progress == "never":
-        yield Silent()
-        return
-    console = stderr_console()
-    with BarProgress(console) if console.is_terminal else LineProgress(console) as shown:
-        yield shown
 
 
 def _call_each(callbacks: Sequence[Between], component: str, ran: pass_manager.Ran) -> None:

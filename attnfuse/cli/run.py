@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from attnfuse.cli.console import say
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.help import HelpfulCommand
-from attnfuse.cli.options import PATH, json_option, progress_option
+from attnfuse.cli.log import log_stages, log_to
+from attnfuse.cli.options import PATH, json_option, log_options, progress_option, with_options
 from attnfuse.cli.pictures import (
     asked_of,
     backend_options,
@@ -28,6 +31,9 @@ from attnfuse.names import counted
 from attnfuse.output import OutputStage, free_place
 from attnfuse.pictures import BackendName, require_runtime
 from attnfuse.printing import write_file
+
+if TYPE_CHECKING:
+    from attnfuse.pictures.running import Stepped
 
 
 def _size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -55,12 +61,13 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
 @negative_option
 @steps_option
 @noise_options
-@click.option("--size", callback=_size, metavar="WxH", help="Fail unless pictures are of that width and height.")
+@click.option("--size", callback=_size, metavar="WxH", help="Width and height, of those that were compiled.")
 @backend_options
 @click.option("-o", "--output", type=PATH, required=True, help="The picture (.png, .jpg, .webp); several have numbers.")
 @click.option("--record", type=PATH, help="New folder for what each component was fed, as --data takes it.")
 @json_option
 @progress_option
+@with_options(*log_options)
 def run_command(
     folder: Path,
     prompts: tuple[str, ...],
@@ -71,6 +78,8 @@ def run_command(
     record: Path | None,
     as_json: bool,
     progress: str,
+    verbose: bool,
+    log_file: Path | None,
     **options: Any,
 ) -> int:
     """Make pictures with the graphs in OUT, a folder that compile wrote of a pipeline.
@@ -97,6 +106,7 @@ def run_command(
     for file in numbered(output, len(prompts)):
         check_writable(file, "picture")
     with contextlib.ExitStack() as stack:
+        log = stack.enter_context(log_to(verbose=verbose, file=log_file, apart=(folder, output, record)))
         stage = None
         if record is not None:
             check_apart("folder of inputs", record, folder, None)
@@ -105,7 +115,12 @@ def run_command(
             stage = stack.enter_context(OutputStage(free_place(record)))
         stepped = stack.enter_context(told_steps("pictures", silent=progress == "never"))
         asked = asked_of(prompts, options)
-        ran = run_folder(folder, asked, backend, devices_of(device_texts), size, stepped)
+        log.info("run %s, backend %s, %s", folder, backend, dataclasses.asdict(asked))
+        ran = run_folder(folder, asked, backend, devices_of(device_texts), size, _logged(stepped, log))
+        log.info("scheduler %s, %s", ran.scheduler, counted(len(ran.steps), "step"))
+        for name, calls in ran.calls.items():
+            log.info("%s: %s", name, counted(len(calls), "run"))
+        log_stages(log, "", ran.found.milliseconds)
         for name in edited_files(read_manifest(folder), ran.calls):
             say(f"warning: {folder / name}: {EDITED}.")
         check_finite(ran)
@@ -129,6 +144,17 @@ def run_command(
     if record is not None:
         say(f"wrote {record} ({counted(sum(map(len, ran.calls.values())), 'set')} of inputs).")
     return 0
+
+
+def _logged(stepped: Stepped | None, log: logging.Logger) -> Stepped:
+    """The same, with a line in the log's file for each step."""
+
+    def step(done: int, total: int) -> None:
+        log.debug("step %d of %d", done, total)
+        if stepped is not None:
+            stepped(done, total)
+
+    return step
 
 
 def _short(text: str) -> str:

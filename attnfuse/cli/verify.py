@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
-from attnfuse.cli.console import say, say_lines, stderr_console
+from attnfuse.cli.console import say, say_lines, shown
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.help import HelpfulCommand
+from attnfuse.cli.log import log_to, log_verification, told
 from attnfuse.cli.options import (
     PATH,
     SHAPES,
     component_option,
+    dtype_of,
     fetch_of,
     json_option,
+    log_options,
     max_memory,
     progress_option,
+    refuse_given,
     shape_options,
     shapes_of,
     trace_options,
     with_options,
 )
 from attnfuse.cli.outcome import code_of, say_verification, write_report
+from attnfuse.cli.sizes import size_option, sizes_of
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.lora.given import parse_lora
 from attnfuse.names import counted
 from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
 from attnfuse.report.units import human_bytes
-from attnfuse.terminal import BarProgress, LineProgress
+from attnfuse.terminal import Account
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import LEVELS, ComponentVerification, Level, Verification, check_certificate, verify_component
 from attnfuse.verify.limits import at_most
@@ -46,9 +51,11 @@ from attnfuse.verify.watch import watched
 # What of the options, as the command's parameters are called, says how a source is traced.
 _OF_SOURCE = (
     *SHAPES,
-    "dtype",
+    "sizes",
     "inputs_file",
     "loras",
+    "config",
+    "vae",
     "variant",
     "revision",
     "subfolder",
@@ -84,12 +91,13 @@ _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "meas
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that are drawn.")
 @click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones, as of compile.")
 @click.option("--again", is_flag=True, help="Verify also what the certificate of OUT tells of the same files.")
-@with_options(component_option, *shape_options, *trace_options)
+@with_options(component_option, *shape_options, size_option, *trace_options)
 @click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
 @click.option("--profile", "profiled", type=PATH, help="Write what it costs, by stage and operator, to a JSON file.")
 @max_memory
 @json_option
 @progress_option
+@with_options(*log_options)
 @click.pass_context
 def verify_command(
     context: click.Context,
@@ -97,14 +105,9 @@ def verify_command(
     original: str | None,
     fused: Path | None,
     certificate: Path | None,
-    level: Level,
-    seed: int,
-    data: Path | None,
-    measure_memory: bool,
-    profiled: Path | None,
-    max_memory: int | None,
-    as_json: bool,
-    **rest: Any,
+    verbose: bool,
+    log_file: Path | None,
+    **options: Any,
 ) -> int:
     """Verify what compile wrote to OUT against its SOURCE, or OUT by itself; or one graph (.mindir) against another.
 
@@ -122,10 +125,32 @@ def verify_command(
     """
     first = None if original is None else Path(original)
     if certificate is not None and (first is None) == (fused is None):
-        _refuse(context, _OF_RUN, "is for a verification, and --certificate runs nothing; drop it.")
+        refuse_given(context, _OF_RUN, "is for a verification, and --certificate runs nothing; drop it.")
         return _check(certificate, first, fused)
-    if original is None or first is None or certificate is not None:
+    if original is None or certificate is not None:
         raise UsageError("name an output (attnfuse verify OUT), a source and its output, or two graphs.")
+    with log_to(verbose=verbose, file=log_file, apart=(first, fused)) as log:
+        return _verified(context, log, original, fused, **options)
+
+
+def _verified(
+    context: click.Context,
+    log: logging.Logger,
+    original: str,
+    fused: Path | None,
+    *,
+    level: Level,
+    seed: int,
+    data: Path | None,
+    measure_memory: bool,
+    profiled: Path | None,
+    max_memory: int | None,
+    as_json: bool,
+    **rest: Any,
+) -> int:
+    first = Path(original)
+    told_of = f"{original} by itself" if fused is None else f"{fused} against {original}"
+    log.info("verify %s, level %s, seed %d", told_of, level, seed)
     if profiled is not None:
         check_apart("profile", profiled, first, fused)
         check_writable(profiled)
@@ -133,21 +158,22 @@ def verify_command(
     if data is not None and level == "static":
         raise UsageError("--data feeds level full, or sampled; drop it or --level static.")
     if fused is not None and not fused.is_dir():
-        _refuse(context, _OF_OUTPUT, "is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
+        refuse_given(context, _OF_OUTPUT, "is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
         files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
         if measure_memory:
-            unused = ("level", "profiled", "max_memory")
-            _refuse(context, unused, "is for a verification, and --measure-memory only measures; drop one.")
+            of_numbers = ("level", "profiled", "max_memory")
+            refuse_given(context, of_numbers, "is for a verification, and --measure-memory only measures; drop one.")
             return _measure(first, fused, seed, files, as_json=as_json)
-        with _accounted(profiled, max_memory), watched(say):
+        with _accounted(profiled, max_memory), watched(told(log, say)):
             result = _two_graphs(first, fused, level, seed, files)
-        return _say(Verification((result,)), as_json=as_json)
+        return _say(Verification((result,)), log, as_json=as_json)
     if measure_memory:
         raise UsageError("--measure-memory runs two graphs: attnfuse verify ORIGINAL FUSED --measure-memory.")
     if fused is None and data is not None:
         raise UsageError("--data is for the runs of source and output: attnfuse verify SOURCE OUT.")
     if fused is None:
-        _refuse(context, (*_OF_SOURCE, "seed"), "is for attnfuse verify SOURCE OUT, and no source is named; drop it.")
+        unused = (*_OF_SOURCE, "seed")
+        refuse_given(context, unused, "is for attnfuse verify SOURCE OUT, and no source is named; drop it.")
     output = first if fused is None else fused
     request = VerifyRequest(
         output=output,
@@ -159,14 +185,14 @@ def verify_command(
         again=rest["again"],
     )
     with _accounted(profiled, max_memory):
-        found = _output(request, shows_progress=rest["progress"] != "never")
+        found = _output(request, log, shows_progress=rest["progress"] != "never")
     for name in found.kept:
         say(f"{name}: not verified again: the certificate is of the same files")
     for remark in found.remarks:
         say(f"warning: {remark}")
     if found.unwritten:
         say(f"warning: the certificate {found.unwritten}; the next verification does all of it again.")
-    return _say(found.verification, as_json=as_json)
+    return _say(found.verification, log, as_json=as_json)
 
 
 @contextmanager
@@ -190,14 +216,6 @@ def _accounted(profiled: Path | None, max_memory: int | None) -> Iterator[None]:
             say(f"the profile {profiled} is empty, as nothing was run: --again verifies what a certificate tells, too.")
             return
         say_lines("\n".join(costs.table()))
-
-
-def _refuse(context: click.Context, parameters: Collection[str], why: str) -> None:
-    """Raise UsageError for one of these that the command line gives: what it asks for would not be done."""
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{parameter.opts[0]} {why}")
 
 
 def _check(certificate: Path, original: Path | None, fused: Path | None) -> int:
@@ -242,11 +260,13 @@ def _two_graphs(original: Path, fused: Path, level: Level, seed: int, files: tup
 
 
 def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
+    shapes, sizes = sizes_of(rest["sizes"], shapes_of(rest))
     return SourceRequest(
         source=source,
         components=rest["components"],
-        dtype=rest["dtype"],
-        shapes=shapes_of(rest),
+        dtype=dtype_of(rest),
+        shapes=shapes,
+        sizes=sizes,
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
         loras=tuple(map(parse_lora, rest["loras"])),
         fetch=fetch_of(rest),
@@ -256,15 +276,16 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
     )
 
 
-def _output(request: VerifyRequest, *, shows_progress: bool) -> Verified:
-    if not shows_progress:
-        return verify_output(request)
-    console = stderr_console()
-    with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
-        return verify_output(request, progress)
+def _output(request: VerifyRequest, log: logging.Logger, *, shows_progress: bool) -> Verified:
+    with shown(silent=not shows_progress) as progress:
+        account = Account(progress, log.info)
+        found = verify_output(request, account)
+        account.end()
+    return found
 
 
-def _say(verification: Verification, *, as_json: bool) -> int:
+def _say(verification: Verification, log: logging.Logger, *, as_json: bool) -> int:
+    log_verification(log, verification)
     if as_json:
         click.echo(json.dumps(verification.to_json(), indent=1, ensure_ascii=False))
     say_verification(verification)

@@ -32,6 +32,8 @@ class Kernel:
     dtype: str = ""
     """In which the arithmetic is done."""
     is_task: bool = True
+    nodes: tuple[str, ...] = ()
+    """The nodes of the graph that it carries out; of a TransData, those of the kernel that wants the format."""
 
     @property
     def bytes(self) -> int:
@@ -72,6 +74,8 @@ class _Scheduler:
         self.done = Schedule()
         self.buffers: dict[tuple[int, Format, tuple[int, ...]], int] = {}
         self.made_in: dict[int, Format] = {}
+        self.nodes: tuple[str, ...] = ()
+        """Those of the kernel that is being made."""
 
     def run(self) -> Schedule:
         groups = self.groups
@@ -79,6 +83,7 @@ class _Scheduler:
             self.done.fixed.append(self.buffer(tensor, Format.ND))
         for group in groups.in_order():
             self.kernel(group)
+        self.nodes = ()
         for ref in groups.program.outputs:
             self.done.fixed.append(self.read(ref, Format.ND))
         return self.done
@@ -124,13 +129,16 @@ class _Scheduler:
         before, sizes = len(self.done.sizes), self.done.sizes
         buffer = self.buffer(tensor, layout, dims)
         if buffer >= before:
-            self.done.kernels.append(Kernel(TRANSDATA, [source], [buffer], sizes[source], sizes[buffer]))
+            self.done.kernels.append(
+                Kernel(TRANSDATA, [source], [buffer], sizes[source], sizes[buffer], nodes=self.nodes)
+            )
         return buffer
 
     def kernel(self, group: int) -> None:
         groups, layout = self.groups, self.formats.of[group]
         operations = [groups.operations[at] for at in groups.members[group]]
         made = {tensor for operation in operations for tensor in operation.writes}
+        self.nodes = tuple(operation.node for operation in operations)
         reads: dict[int, int] = {}
         for operation in operations:
             for position, ref in enumerate(operation.reads):
@@ -159,6 +167,7 @@ class _Scheduler:
                 sum(operation.flops for operation in operations),
                 self.arithmetic(operations),
                 group not in groups.free,
+                self.nodes,
             )
         )
 

@@ -77,6 +77,8 @@ class Operation:
     axis: int = 0
     written_in_place: int = 0
     """Bytes written to memory that is there already."""
+    node: str = ""
+    """The node of the graph that it is, by its value's name; with functions, of several operations the same."""
 
 
 @dataclass(slots=True)
@@ -312,7 +314,7 @@ class _Reader:
 
     def operation(self, node: Node, sort: Sort, given: tuple[_Entry, ...], refs: list[Ref], results: _Entry) -> _Entry:
         writes = [ref.tensor for ref in _refs([results])]
-        done = Operation(node.op, sort, refs, writes)
+        done = Operation(node.op, sort, refs, writes, node=node.name)
         first = self.program.tensors[writes[0]].tensor_type.dims if writes else ()
         if sort is Sort.WRITE:
             done.reads, done.writes = refs[1:], []
@@ -362,7 +364,7 @@ class _Reader:
         if added or alpha != 1:
             between = self.tensor(result, node.name)
             done.writes, last = [between.tensor], done.writes
-            self.program.operations.append(Operation("Add", Sort.ELEMENTWISE, [between, *added], last))
+            self.program.operations.append(Operation("Add", Sort.ELEMENTWISE, [between, *added], last, node=node.name))
         return results
 
     def attention(self, node: Node, refs: list[Ref]) -> float:

@@ -32,13 +32,47 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteNodes:
+    """The nodes of a graph that one attention site is made of, by their values' names.
+
+    `core` is the formula between the two products, or the fused node; `around` is what brings query, key and value
+    into its layout, and the result out of it.
+    """
+
+    site: str
+    core: frozenset[str]
+    around: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What of an estimate is one site's: of the kernels that carry out a node of its core, or nothing but such around
+    it. A kernel of two sites is the first one's."""
+
+    bytes_moved: int
+    kernels: int
+    """Changes of format with them."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCost:
+    """One site in the source, and in the result; None where it is not known which kernels are its own there."""
+
+    site: str
+    before: Share | None
+    after: Share | None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both estimates, or neither and the reason."""
+    """Both estimates, and of them each attention site's share; or neither and the reason."""
 
     before: Estimate | None = None
     after: Estimate | None = None
     not_estimated: str = "no estimate was made"
     """Why there is no estimate; empty where there is one."""
+    sites: tuple[SiteCost, ...] = ()
 
     def ratio(self, quantity: str) -> float | None:
         """After divided by before of one field of Estimate; None where there is none to divide by."""

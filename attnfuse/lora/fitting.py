@@ -7,8 +7,9 @@ from typing import Any
 
 from attnfuse.errors import SourceError
 from attnfuse.lora.given import Lora
-from attnfuse.lora.layers import Layer, some
+from attnfuse.lora.layers import Layer
 from attnfuse.mindir.low_rank import LowRank
+from attnfuse.names import some
 from attnfuse.original_names import ORIGINALS
 from attnfuse.tracing.contract import FixedValue, StoredWeight
 

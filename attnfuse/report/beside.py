@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 
+from attnfuse.cost.records import SiteNodes
 from attnfuse.cost.sorts import Sort, sort_of
 from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name
 from attnfuse.ir.operators.attention import LAYOUTS
 from attnfuse.ir.operators.columns import Hands, Role
-from attnfuse.ir.questions import SEQUENCES, behind, factors, hands, inputs_of, makes_tuple, nearest, role
+from attnfuse.ir.operators.row import Operator
+from attnfuse.ir.questions import SEQUENCES, behind, factors, hands, inputs_of, makes_tuple, nearest, nodes_of, role
 from attnfuse.ir.types import TensorType
 from attnfuse.report.model import BesideEntry
 
@@ -28,9 +30,11 @@ _MOST = 64
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """What hands on one operand or the result; `parts` are the pieces that the result is cut into at the end."""
+    """What hands on one operand or the result, all of it and the kernels among that; `parts` are the pieces that the
+    result is cut into at the end."""
 
     of: str
+    passed: tuple[Node, ...]
     kernels: tuple[Node, ...]
     end: str
     """What stands at the end, as people read it."""
@@ -41,18 +45,61 @@ class _Way:
 
 def beside(model: Model, sites: Iterable[SiteRecord]) -> tuple[BesideEntry, ...]:
     """Of each fused site of a finished graph, in the order of the sites."""
-    found: list[BesideEntry] = []
+    return tuple(entry for site, node in _fused(model, sites) for entry in _entries(model, site.id, node))
+
+
+def source_nodes(model: Model, sites: Iterable[SiteRecord]) -> tuple[SiteNodes, ...]:
+    """The nodes that each site consists of in the source, of those that could be read."""
+    values = {(node.graph.name, short_name(node.name)): node for node in model.nodes}
+    found = []
     for site in sites:
-        node = nearest(model, site.stands_for or site.anchor, Role.FUSED_ATTENTION)
-        if node is not None and site.status == "fused":
-            found += _entries(model, site.id, node)
+        names = ((site.graph, line.partition(" = ")[0]) for line in site.region)
+        region = [values[name] for name in names if name in values]
+        if region:
+            around = {one.at for one in site.identities if one.operand in _OPERANDS}
+            around |= _names(_forward(model, region[-1]))
+            core = frozenset(node.name for node in region)
+            found.append(SiteNodes(site.id, core, frozenset(around) - core))
     return tuple(found)
 
 
-def _entries(model: Model, site: str, fused: Node) -> Iterator[BesideEntry]:
+def result_nodes(model: Model, sites: Iterable[SiteRecord]) -> tuple[SiteNodes, ...]:
+    """Those of each fused site in the finished graph."""
+    return tuple(
+        SiteNodes(site.id, frozenset((node.name,)), frozenset[str]().union(*map(_names, _ways(model, node))))
+        for site, node in _fused(model, sites)
+    )
+
+
+def _names(way: _Way) -> set[str]:
+    return {node.name for node in (*way.passed, *way.parts)}
+
+
+def _fused(model: Model, sites: Iterable[SiteRecord]) -> Iterator[tuple[SiteRecord, Node]]:
+    """The sites that are fused, each with its node: the nearest to what it stands for; and where that value is gone, as
+    what reads it was written otherwise, the one node that is left over for the one site that is."""
+    fused = [site for site in sites if site.status == "fused"]
+    near = [(site, nearest(model, site.stands_for or site.anchor, Role.FUSED_ATTENTION)) for site in fused]
+    taken = {node.name for _, node in near if node is not None}
+    left = [node for node in nodes_of(model, _is_fused) if node.name not in taken] if len(taken) < len(near) else []
+    other = left[0] if len(left) == sum(node is None for _, node in near) == 1 else None
+    for site, node in near:
+        if (one := node or other) is not None:
+            yield site, one
+
+
+def _is_fused(row: Operator) -> bool:
+    return row.role is Role.FUSED_ATTENTION
+
+
+def _ways(model: Model, fused: Node) -> list[_Way]:
     names = [parameter.name for parameter in inputs_of(fused.op)]
     ways = [_back(model, name, fused.inputs[names.index(name)]) for name in _OPERANDS if name in names]
-    ways.append(_forward(model, fused))
+    return [*ways, _forward(model, fused)]
+
+
+def _entries(model: Model, site: str, fused: Node) -> Iterator[BesideEntry]:
+    ways = _ways(model, fused)
     given, _, gives = _layout(model, fused).partition("_")
     # Where heads stand before tokens, whoever makes or takes them so is why a linear layer's are moved.
     others = tuple(
@@ -100,41 +147,41 @@ def _takers(model: Model, node: Node) -> Iterator[str]:
 
 
 def _back(model: Model, of: str, value: str) -> _Way:
-    kernels: list[Node] = []
+    passed: list[Node] = []
     for _ in range(_MOST):
         node = model.producer(value)
         before = None if node is None else _handed_on(model, node)
         if node is None or before is None:
             break
-        if _is_kernel(model, node):
-            kernels.append(node)
+        passed.append(node)
         value = before
     end = model.producer(value)
     return _Way(
         of,
-        tuple(kernels),
+        tuple(passed),
+        _kernels(model, passed),
         _told(model, value),
         end is not None and end.op not in (CALL, CONSTANT) and _is_linear(model, end),
     )
 
 
 def _forward(model: Model, fused: Node) -> _Way:
-    kernels: list[Node] = []
+    passed: list[Node] = []
     value, reader = fused.name, None
     for _ in range(_MOST):
         readers = {use.node.name: use.node for use in model.uses(value) if use.node is not None}
         reader = next(iter(readers.values())) if len(readers) == 1 else None
         if reader is None or reader.op == CALL or _handed_on(model, reader) != value:
             break
-        if _is_kernel(model, reader):
-            kernels.append(reader)
+        passed.append(reader)
         value = reader.name
+    kernels = _kernels(model, passed)
     if reader is not None:
         plain = reader.op != CALL and _is_linear(model, reader)
-        return _Way("result", tuple(kernels), f"{reader.op} {short_name(reader.name)}", plain)
+        return _Way("result", tuple(passed), kernels, f"{reader.op} {short_name(reader.name)}", plain)
     parts = {use.node.name: use.node for use in model.uses(value) if use.node is not None}
     cut = tuple(node for node in parts.values() if node.op != CALL and _is_kernel(model, node))
-    return _Way("result", tuple(kernels), _told(model, value), bool(cut), cut)
+    return _Way("result", tuple(passed), kernels, _told(model, value), bool(cut), cut)
 
 
 def _is_linear(model: Model, node: Node) -> bool:
@@ -169,6 +216,10 @@ def _beside_constants(model: Model, node: Node) -> str | None:
     parts = [value for made in makers if made is not None and makes_tuple(made) for value in made.inputs]
     open_parts = [value for value in parts if not model.is_literal(value)]
     return open_parts[0] if len(open_parts) == 1 < len(parts) else None
+
+
+def _kernels(model: Model, nodes: Iterable[Node]) -> tuple[Node, ...]:
+    return tuple(node for node in nodes if _is_kernel(model, node))
 
 
 def _is_kernel(model: Model, node: Node) -> bool:

@@ -4,6 +4,7 @@ failure."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import prod
 
 from attnfuse.codes import CODES
 from attnfuse.decisions import ASSUMPTION, DecisionStage, NotTaken, SiteRecord
@@ -29,7 +30,7 @@ def _lines(record: SiteRecord) -> Iterator[str]:
         yield f"          {code.meaning}"
     if record.reason:
         yield f"          {record.reason}"
-    yield f"rule      {record.rule or 'none decided it'}"
+    yield f"rule      {record.rule or _no_rule(record)}"
     yield from _form(record)
     yield from _section("region", record.region)
     yield from _section("identities", (f"{i.operand}: {i.identity}  at {short_name(i.at)}" for i in record.identities))
@@ -49,6 +50,10 @@ def _lines(record: SiteRecord) -> Iterator[str]:
         yield f"to match  {code.hint}"
 
 
+def _no_rule(record: SiteRecord) -> str:
+    return "none: the target decides here" if record.status == "kept" else "none: no policy was asked here"
+
+
 def _not_taken(other: NotTaken) -> str:
     return f"{other.form}: {other.reason}" + (f" ({other.code})" if other.code else "")
 
@@ -61,7 +66,10 @@ def _form(record: SiteRecord) -> Iterator[str]:
     yield f"value     {_shape(record.value_shape)}"
     if record.scale is not None:
         factors = " · ".join(f"{factor:.17g}" for factor in record.scale_factors)
-        yield f"scale     {record.scale:.17g}{f' = {factors}' if len(record.scale_factors) > 1 else ''}"
+        told = f" = {factors}" if len(record.scale_factors) > 1 else ""
+        if prod(record.scale_factors) < 0:
+            told = f" of {factors}: query is negated"
+        yield f"scale     {record.scale:.17g}{told}"
     rows = f", fully masked rows: {record.fully_masked_rows}" if record.fully_masked_rows else ""
     yield f"mask      {record.mask or 'none'}{rows}"
     if record.operator is not None:

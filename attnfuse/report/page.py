@@ -119,7 +119,11 @@ class _Component:
             None if figures is None else figures.worst,
             figures,
             memory_drawing(entry.cost),
-            site_tree(entry.sites, {} if figures is None else figures.sites),
+            site_tree(
+                entry.sites,
+                {} if figures is None else figures.sites,
+                {share.site: share for share in entry.cost.sites},
+            ),
         )
 
 

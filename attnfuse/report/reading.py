@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from attnfuse import documents
 from attnfuse.errors import SourceError
-from attnfuse.output import REPORT, VERIFICATION, OutputPlace
+from attnfuse.output import REPORT, VERIFICATION, OutputPlace, no_output
 from attnfuse.report.model import Report
 
 _GRAPH = ".mindir"
@@ -36,6 +36,8 @@ def read_report(path: Path) -> tuple[Report, dict[str, Any] | None]:
 
 def _file(path: Path) -> Path:
     if path.is_dir():
+        if not (path / REPORT).exists():
+            raise SourceError(f"{no_output(path)}.")
         return path / REPORT
     if path.suffix == _GRAPH:
         return path.with_name(OutputPlace(path, is_file=True).beside(REPORT))

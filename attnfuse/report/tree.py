@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
+from attnfuse.cost.records import SiteCost
 from attnfuse.decisions import SiteRecord
+from attnfuse.names import counted
 from attnfuse.report.figures import Error
-from attnfuse.report.units import human_bytes
+from attnfuse.report.units import BYTES, SECONDS, both, human_bytes, human_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,16 @@ class Leaf:
     """Layout, types, sizes, mask: in the order in which they are shown."""
     cost: tuple[str, ...]
     """What is saved, and what the fused node needs beside it."""
+    share: SiteCost | None
+    """Of the estimate; of several sites, that of the one which moves the most in the source."""
     warnings: tuple[str, ...]
     ids: tuple[str, ...]
     error: Error | None
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """Bytes moved, time and kernels, source → result, and the rest of what it costs."""
+        return (*(() if self.share is None else _told(self.share)), *self.cost)
 
     @property
     def message(self) -> str:
@@ -69,19 +78,21 @@ class _Node:
     leaves: list[Leaf] = field(default_factory=list)
 
 
-def site_tree(sites: Iterable[SiteRecord], errors: Mapping[str, Error]) -> tuple[Branch, ...]:
-    """The modules at the top, in the order of their first sites; `errors` by module."""
+def site_tree(
+    sites: Iterable[SiteRecord], errors: Mapping[str, Error], shares: Mapping[str, SiteCost]
+) -> tuple[Branch, ...]:
+    """The modules at the top, in the order of their first sites; `errors` by module, `shares` by site."""
     root = _Node()
     for site in sites:
         node = root
         for name in site.module.split(".") if site.module else ():
             node = node.children.setdefault(name, _Node())
-        node.leaves.append(_leaf(site, errors.get(site.module)))
+        node.leaves.append(_leaf(site, errors.get(site.module), shares.get(site.id)))
     top = _folded(root)
     return (*top, Branch("(no module)", leaves=tuple(root.leaves))) if root.leaves else top
 
 
-def _leaf(site: SiteRecord, error: Error | None) -> Leaf:
+def _leaf(site: SiteRecord, error: Error | None, share: SiteCost | None) -> Leaf:
     return Leaf(
         site.status,
         site.code,
@@ -90,6 +101,7 @@ def _leaf(site: SiteRecord, error: Error | None) -> Leaf:
         site.form,
         tuple(_facts(site)),
         tuple(_cost(site)),
+        share,
         site.warnings,
         (site.id,),
         error,
@@ -111,6 +123,21 @@ def _facts(site: SiteRecord) -> Iterable[str]:
         yield f"{site.mask} mask"
     if site.fully_masked_rows:
         yield f"fully masked rows: {site.fully_masked_rows}"
+
+
+def _told(share: SiteCost) -> Iterable[str]:
+    """`9.12 → 0.50 MiB moved`, or of the source alone."""
+    before, after = share.before, share.after
+    if before is None:
+        return
+    if after is None:
+        yield f"{human_bytes(before.bytes_moved)} moved"
+        yield f"{human_seconds(before.seconds)} at least"
+        yield counted(before.kernels, "kernel")
+        return
+    yield f"{both(before.bytes_moved, after.bytes_moved, BYTES)} moved"
+    yield f"{both(before.seconds, after.seconds, SECONDS)} at least"
+    yield f"{both(before.kernels, after.kernels)} kernels"
 
 
 def _cost(site: SiteRecord) -> Iterable[str]:
@@ -142,11 +169,11 @@ def _branch(name: str, node: _Node) -> Branch:
 
 
 def _shape(branch: Branch) -> object:
-    """What is the same of equal blocks: all but their own name, their sites' ids and errors."""
+    """What is the same of equal blocks: all but their own name, their sites' ids, errors and shares of the estimate."""
     return (
         branch.rest,
         tuple((child.name, _shape(child)) for child in branch.children),
-        tuple(replace(leaf, ids=("",) * len(leaf.ids), error=None) for leaf in branch.leaves),
+        tuple(replace(leaf, ids=("",) * len(leaf.ids), error=None, share=None) for leaf in branch.leaves),
     )
 
 
@@ -166,7 +193,9 @@ def _merged(group: Sequence[Branch]) -> Branch:
 def _merged_leaves(group: Sequence[Leaf]) -> Leaf:
     errors = [leaf.error for leaf in group if leaf.error is not None]
     worst = max(errors, key=lambda error: error.fused, default=None)
-    return replace(group[0], ids=tuple(name for leaf in group for name in leaf.ids), error=worst)
+    shares = [leaf.share for leaf in group if leaf.share is not None]
+    most = max(shares, key=lambda share: 0 if share.before is None else share.before.bytes_moved, default=None)
+    return replace(group[0], ids=tuple(name for leaf in group for name in leaf.ids), error=worst, share=most)
 
 
 def _runs(numbers: Sequence[int]) -> str:

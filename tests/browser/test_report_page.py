@@ -9,13 +9,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from attnfuse.cost.records import Comparison, Estimate
+from attnfuse.cost.records import Comparison, Estimate, Share, SiteCost
 from attnfuse.decisions import SiteFacts, SiteRecord
 from attnfuse.report.build import component_entry, report, with_ids
 from attnfuse.report.model import Report
@@ -53,15 +53,20 @@ def site(module: str, keys: int, status: str = "fused") -> SiteRecord:
     )  # fmt: skip
 
 
+def _shares(sites: Iterable[SiteRecord]) -> tuple[SiteCost, ...]:
+    share = Share(97 * 2**20, 14, 5.1e-5)
+    return tuple(SiteCost(site.id, share, share) for site in sites)
+
+
 def sdxl() -> Report:
     """A report as SDXL has it, in which each block of the UNet but one is as its like, and names are hostile."""
     estimate = Estimate(97 * 2**30, 2869, 0, 0, 2**30, 1e12, 0.08, tuple(n % 7 * 2**27 for n in range(240)))
-    cost = Comparison(estimate, estimate, "")
     unet = [site(module, 4096 if module.endswith("1") else 77) for module in sdxl_modules()]
     text = [site(f"layers.{n}.self_attn", 77, "missed" if n == 7 else "fused") for n in range(32)]
     entries = [
-        component_entry(name, 9, with_ids(name, records), cost=cost)
+        component_entry(name, 9, sites, cost=Comparison(estimate, estimate, "", _shares(sites)))
         for name, records in (("unet", unet), ("text_encoder_2", text), (HOSTILE, ()))
+        for sites in (with_ids(name, records),)
     ]
     return report(Target("lite", "ascend910b"), entries, [HOSTILE], {"vae": HOSTILE})
 

@@ -16,15 +16,20 @@ from attnfuse.output_verification import read_written
 from attnfuse.report.model import ManifestInput
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import ShapeOptions
-from tests.support.console import inside
+from tests.support.console import inside, logged
 from tests.support.lora_files import peft, write
 from tests.support.painter import SIZE, Painted, spoil
 
 
 def test_what_is_compared_and_written(painted: Painted, tmp_path: Path) -> None:
     place = tmp_path / "compared"
-    done = inside("compare", painted.out, "--against", painted.source, "--steps", "3", "-o", place, "--json")
+    log = ("--log-file", tmp_path / "compare.log")
+    done = inside("compare", painted.out, "--against", painted.source, "--steps", "3", "-o", place, "--json", *log)
     assert done.returncode == 0, done.stderr
+    lines = logged(tmp_path / "compare.log")
+    assert {"float64: step 4 of 4", "unfused: step 1 of 4"} <= {*lines}
+    for wanted in ("versions:", "unet: tracing ", "compiled: unet ", "unet.sample, 4: relative error ", "took "):
+        assert any(line.startswith(wanted) for line in lines), wanted
     document = json.loads(done.stdout)
     assert document == json.loads((place / "comparison.json").read_bytes())
     assert (document["passed"], document["findings"], document["notes"]) == (True, [], [])
@@ -109,10 +114,14 @@ def test_the_manifest_tells_how_it_was_traced(painted: Painted) -> None:
     """Sizes, guidance and timesteps; and a denoiser for two chunks of the text encoder's length."""
     written = read_written(painted.out)
     whole: dict[str, Any] = {"height": SIZE, "width": SIZE, "batch": 1, "guidance": True, "timestep_dtype": "int64"}
+    whole["dtypes"] = tuple((component.name, "float16") for component in written.manifest.components)
     assert shapes(written, ShapeOptions()) == ShapeOptions(**whole)
     assert shapes(written, ShapeOptions(height=64, guidance=False)) == ShapeOptions(
         **{**whole, "height": 64, "guidance": False}
     )
+    # Where a type is given, others are what that leaves them.
+    assert shapes(written, ShapeOptions(), "auto").dtypes == ()
+    assert shapes(written, ShapeOptions(dtypes=(("unet", "float32"),))).dtypes == (("unet", "float32"),)
     longer = []
     for component in written.manifest.components:
         inputs = [

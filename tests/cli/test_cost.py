@@ -36,3 +36,11 @@ def test_an_estimate_is_told_and_can_be_required(
     assert after["bytes_moved"] < before["bytes_moved"]
     assert after["kernels"] < before["kernels"]
     assert component["cost"]["not_estimated"] == ""
+    shares = component["cost"]["sites"]
+    assert [share["site"] for share in shares] == [site["id"] for site in component["sites"]]
+    for field in ("bytes_moved", "kernels", "seconds"):
+        assert all(0 < share["after"][field] < share["before"][field] for share in shares)
+        assert sum(share["before"][field] for share in shares) < before[field]
+        # All that fusing saves is saved at the sites.
+        saved = sum(share["before"][field] - share["after"][field] for share in shares)
+        assert saved == pytest.approx(before[field] - after[field])

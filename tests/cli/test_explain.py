@@ -79,3 +79,31 @@ def test_an_unknown_site_is_a_usage_error(model: Path, capfd: pytest.CaptureFixt
     assert said.out == ""
     assert said.err.startswith("error: there is no single site 'blocks.0.attn3' (the nearest is unet/blocks.0.attn")
     assert said.err.count("\n") == 1
+
+
+def test_an_output_tells_what_was_decided_then(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "out")
+    assert cli.run(["compile", str(model), "-o", out, "--no-flash", "unet.blocks.0.attn1", "--progress", "never"]) == 0
+    capfd.readouterr()
+    assert cli.run(["explain", out]) == 0
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == ["kept", "fused"]
+    assert cli.run(["explain", out, "attn1", "--component", "unet"]) == 0
+    assert "rule      --no-flash unet.blocks.0.attn1" in capfd.readouterr().out
+    assert cli.run(["explain", out, "--soc", "310P3"]) == 2
+    assert "--soc is for a source, and " in capfd.readouterr().err
+    assert cli.run(["explain", out, "--component", "vae"]) == 2
+    assert "has no component 'vae'; known: unet." in capfd.readouterr().err
+
+
+def test_what_the_target_decides_is_no_rule(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert cli.run(["compile", str(model), "-o", str(out), "--progress", "never"]) == 0
+    capfd.readouterr()
+    graph, other = str(out / "unet.mindir"), ("--soc", "ascend910", "--progress", "never")
+    assert cli.run(["explain", graph, "attn1", *other]) == 0
+    assert "rule      none: the target decides here" in capfd.readouterr().out
+    assert cli.run(["inspect", graph, *other]) == 0
+    told = capfd.readouterr().err
+    assert "warning: unet: of the source, 2 fused nodes did not stay fused: PromptFlashAttention wants" in told
+    assert cli.run(["inspect", graph, "--no-flash", "*", "--progress", "never"]) == 0
+    assert "did not stay fused" not in capfd.readouterr().err  # as was asked for

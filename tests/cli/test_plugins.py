@@ -203,6 +203,11 @@ def test_the_time_of_passes_is_told_and_kept_nowhere(run: Command, graph: Path, 
     assert tree(tmp_path / "out") == before
 
 
+def test_that_none_is_installed_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["plugins"]) == 0
+    assert capfd.readouterr() == ("", "no plugin is installed (docs/plugins.md).\n")
+
+
 def test_what_is_installed_is_listed(run: Command) -> None:
     assert run("plugins").out.splitlines() == [
         "attnfuse-marks 1.2: pass marks",

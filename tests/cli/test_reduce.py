@@ -20,6 +20,7 @@ from attnfuse.reduction.search import Graphs, Search
 from attnfuse.version import __version__
 from tests.cli.conftest import Answer, Command, tree
 from tests.reduction.faults import Crash, attentions, rewritten, swapped_elements, wrong_scale
+from tests.support.console import logged
 from tests.support.graphs import transformer
 from tools.corpus import store
 
@@ -124,9 +125,13 @@ def test_a_node_that_a_pass_crashes_on(
 
 
 def test_what_a_command_refuses(command: Command, small: Path, tmp_path: Path) -> None:
-    refuses = "! grep -q Softmax {}"
-    found = reduced(command, small, "--while", refuses, "--weights", "none", "-o", tmp_path / "r").document
+    refuses, log = "! grep -q Softmax {}", ("--log-file", tmp_path / "reduce.log")
+    found = reduced(command, small, "--while", refuses, "--weights", "none", "-o", tmp_path / "r", *log).document
     written(tmp_path / "r", "unet")
+    lines = logged(tmp_path / "reduce.log")
+    assert lines[1] == f"reduce {small}: {refuses}"
+    assert "refusal: the command ends with exit code 1" in lines
+    assert f"of {found['nodes_of_source']} nodes are left: unet 1; {found['tried']} graphs tried" in lines
     assert (found["kind"], found["said"]) == ("refusal", ["the command ends with exit code 1"])
     assert found["nodes"] == {"unet": 1}
     assert found["again"] == "! grep -q Softmax unet.mindir"

@@ -32,11 +32,16 @@ def test_each_form(command: Command, out: Path, tmp_path: Path) -> None:
     assert page.read_bytes() == (out / "report.html").read_bytes()
 
 
-def test_requirements_are_held_to_it(command: Command, out: Path) -> None:
-    answer = command("report", out, "--format", "junit", "--require", "sites==2", "--require", "sites==3")
-    assert answer.code == 1
-    assert answer.error == "error: required sites==3, but sites is 2."
+def test_requirements_are_held_to_it(command: Command, out: Path, tmp_path: Path) -> None:
+    given = ("--require", "sites==2", "--require", "sites==3")
+    assert command("report", out, *given).error == "error: required sites==3, but sites is 2."
+    answer = command("report", out, "--format", "junit", *given)
+    assert (answer.code, answer.err) == (1, "")  # told once, in the document
     assert [len(case) for case in ElementTree.fromstring(answer.out)[0]] == [0, 1]
+    file = tmp_path / "summary.md"
+    answer = command("report", out, "--format", "markdown", "-o", file, *given)
+    assert (answer.code, answer.err) == (1, f"1 requirement not met: see {file}.\n")
+    assert "required sites==3, but sites is 2" in file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from attnfuse import output_verification
 from attnfuse.staged_verification import Staged, verify_staged
 from attnfuse.verify import ComponentVerification
 from tests.cli.conftest import NAMES, Answer, Command, Run, verified
+from tests.support.console import logged
 from tests.support.tracer import Tracer, stand_in
 
 
@@ -44,7 +45,9 @@ def test_an_output_is_verified_against_its_source_once(command: Command, source:
         f"{name}: not verified again: the certificate is of the same files" for name in NAMES
     ]
     assert (out / "verification.json").read_bytes() == document
-    assert "not verified again" not in run("--again").err
+    log = out.parent / "verify.log"
+    assert "not verified again" not in run("--again", "--log-file", str(log)).err
+    assert any(line.startswith("unet: verifying ") for line in logged(log))
     assert run("--level", "static").err.count("not verified again") == 3  # full says more
     assert "not verified again" not in run("--seed", "5").err
     assert verified(out) == dict.fromkeys(NAMES, ("full", 5))
@@ -223,7 +226,9 @@ def test_a_profile_of_nothing_is_said_to_be_empty(command: Command, source: Path
     ("arguments", "code", "text"),
     [
         (("{out}", "--max-memory", "8"), 2, "'8' is 8 bytes, which nothing can do with; write 8GiB for 8 GiB"),
-        (("{tmp}",), 3, "is no output of attnfuse: manifest.json is missing"),
+        (("{tmp}",), 3, "was not written by attnfuse: there is no {tmp}/manifest.json; name {tmp}/out instead."),
+        (("{tmp}/none",), 3, "there is no {tmp}/none; name the folder that attnfuse compile wrote"),
+        (("{out}/manifest.json",), 3, "out/manifest.json is a file; name {tmp}/out instead."),
         (("{out}", "--component", "other"), 2, "has no component 'other'; it has unet"),
         (("{out}", "--data", "x.npz"), 2, "--data is for the runs of source and output"),
         (("{out}", "--batch", "3"), 2, "--batch is for attnfuse verify SOURCE OUT, and no source is named"),
@@ -249,7 +254,7 @@ def test_bad_arguments(
 ) -> None:
     answer = command("verify", *(a.format(out=out, tmp=tmp_path) for a in arguments))
     assert answer.code == code
-    assert text in answer.error
+    assert text.format(tmp=tmp_path) in answer.error
 
 
 def test_damaged_documents_are_told(command: Command, out: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_defect_of_the_model_is_told_and_stops_nothing(monkeypatch: pytest.Mon
     def broken(*arguments: object) -> None:
         raise AssertionError("kernels wait for each other")
 
-    monkeypatch.setattr(comparing, "estimate", broken)
+    monkeypatch.setattr(comparing, "estimate_with_sites", broken)
     found = compare(graph(ONE), graph(ONE), "ascend910b")
     assert found.before is None
     assert found.not_estimated.startswith("the cost model has a defect: AssertionError at test_compare.py:")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse.cost.estimate import estimate
+from attnfuse.cost.estimate import estimate, estimate_with_sites
 from attnfuse.cost.program import NotEstimated
+from attnfuse.cost.records import Share, SiteNodes
 from attnfuse.targets.socs import SPECIFICATIONS
 from tests.support.costs import graph
 
@@ -51,3 +52,31 @@ def test_a_type_without_a_published_figure_is_bound_by_memory_alone() -> None:
 def test_an_open_batch_is_not_estimated() -> None:
     with pytest.raises(NotEstimated, match="sizes are left to run time"):
         estimate(graph("x: float16[?, 4]; Softmax(x, (-1,))"), "ascend910b")
+
+
+def test_what_is_one_sites() -> None:
+    model = graph(ATTENTION)
+    named = {node.op: node.name for node in model.nodes}
+    core = frozenset((named["Muls"], named["Softmax"]))
+    first = SiteNodes("first", core, frozenset())
+    found, shares = estimate_with_sites(model, "ascend910b", [first, SiteNodes("second", core, frozenset())])
+    moved = 4 * SCORES  # the scale and the softmax each read and write the scores
+    bandwidth = SPECIFICATIONS["ascend910b"].bandwidth.value
+    assert shares == {"first": Share(moved, 2, shares["first"].seconds)}  # and no kernel counts twice
+    assert shares["first"].seconds == pytest.approx(moved / bandwidth)
+    assert found == estimate(model, "ascend910b")
+
+
+def test_a_kernel_around_a_site_is_its_own_where_nothing_else_is_in_it() -> None:
+    text = "x: float16[64, 64]; y: float16[64, 64]; Transpose(Exp(Add(x, y)), (1, 0))"
+    model = graph(text)
+    named = {node.op: node.name for node in model.nodes}
+
+    def kernels(*around: str) -> int:
+        site = SiteNodes("a", frozenset(), frozenset(named[op] for op in around))
+        shares = estimate_with_sites(model, "ascend910b", [site])[1]
+        return shares["a"].kernels if shares else 0
+
+    assert kernels("Exp") == 0  # one kernel with Add
+    assert kernels("Exp", "Add") == 1
+    assert kernels("Exp", "Add", "Transpose") == 2

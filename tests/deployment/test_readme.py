@@ -74,6 +74,7 @@ def test_of_a_pipeline() -> None:
         "- text_encoder takes 77 tokens.",
         "`model_index.json`",
         "MindSpore Lite 2.7: converter_lite",
+        "`pip wheel --no-deps ./runtime`",
         "    bash convert.sh ../converted\n",
         'loop = TextToImage.from_folder(".", backend="lite", devices=0)',
         "has a loop for StableDiffusionPipeline; else it says so",
@@ -84,6 +85,8 @@ def test_of_a_pipeline() -> None:
     ):
         assert wanted in said
     assert said == text()
+    judged = text(judged_by={"kernels": "CANN 8.1.RC1, aic-*-ops-info.json"})
+    assert "by no device; other versions may take more, or less:\n\n- kernels: CANN 8.1.RC1, aic" in judged
 
 
 def test_what_it_writes_lies_beside_it() -> None:
@@ -109,6 +112,7 @@ def test_of_what_is_known_less() -> None:
     assert "of a folder of WanPipeline; " in said
     assert "8 × 8 pixels, 9 frames." in said
     assert "- 1 row an image: guidance takes two runs." in said
+    assert "- 3 rows an image: all that guidance takes in one run." in text(ManifestPipeline(guidance_rows=3))
 
 
 def test_of_another_runtime() -> None:

@@ -103,3 +103,11 @@ def test_the_guides_graphs_are_missed_without_it() -> None:
     tests = module("test_no_nan", GRAPHS)
     with pytest.raises(AssertionError, match=r"structure\.scores"):
         tests.test_scores_divided_by_a_number_are_scaled("lite")
+
+
+def test_the_guides_files_are_called_as_tests_are() -> None:
+    """What tests/project/test_mirror.py would say of them."""
+    text = GUIDE.read_text(encoding="utf-8")
+    folder = "attention/identities"
+    assert f"in a new file `passes/attnfuse_passes/{folder}/no_nan.py`" in text
+    assert f"in `tests/passes/{folder}/test_no_nan.py`" in text

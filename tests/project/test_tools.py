@@ -100,6 +100,47 @@ def test_the_chosen_lock_is_installed(tmp_path: Path) -> None:
     assert [path.name for path in sorted(tmp_path.iterdir()) if path.is_dir()] == ["venv-2.10"]
 
 
+_UV = r"""
+install_locked() {
+    echo "pip $*"
+    mkdir -p "$VENV/bin"
+    printf '#!/bin/sh\necho "uv $*"\nexit '"$UV_ENDS"'\n' >"$VENV/bin/uv"
+    chmod +x "$VENV/bin/uv"
+}
+find_python() { command -v true; }
+environment
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "called"),
+    [
+        ({}, ["pip attnfuse-uv", "uv requirements.lock", "pip -e"]),
+        ({"PIP_INDEX_URL": "https://example.invalid/simple"}, ["pip attnfuse-uv", "uv requirements.lock", "pip -e"]),
+        ({"UV_ENDS": "1"}, ["pip attnfuse-uv", "uv requirements.lock", "pip requirements.lock", "pip -e"]),
+        ({"ATTNFUSE_INSTALLER": "pip"}, ["pip requirements.lock", "pip -e"]),
+    ],
+    ids=["uv", "an index of pip's", "uv cannot", "pip"],
+)
+def test_uv_installs_the_lock_and_pip_where_it_cannot(
+    tmp_path: Path, settings: dict[str, str], called: list[str]
+) -> None:
+    venv = tmp_path / "venv"
+    given = {"ATTNFUSE_VENV": str(venv), "UV_ENDS": "0", "UV_DEFAULT_INDEX": "", "PIP_INDEX_URL": "", **settings}
+    result = run(_UV, tmp_path, **given)
+    assert result.returncode == 0, result.stderr
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [f"{line[0]} {'-e' if '-e' in line else Path(line[-1]).name}" for line in lines] == called
+    assert all("--require-hashes" in line for line in lines if "-e" not in line)
+    assert ("uv did not install them; pip does" in result.stderr) is (given["UV_ENDS"] == "1")
+    assert ("--default-index" in result.stdout) is ("PIP_INDEX_URL" in settings)
+    if (venv / "attnfuse-uv").exists():
+        pinned = (venv / "attnfuse-uv").read_text(encoding="utf-8")
+        assert pinned.count("==") == 1
+        assert pinned.startswith("uv==")
+        assert pinned.count("--hash=sha256:") > 5
+
+
 def test_a_mindspore_that_is_not_tested_is_one_line(tmp_path: Path) -> None:
     result = run("environment", tmp_path, ATTNFUSE_MINDSPORE="2.8")
     assert result.returncode == 1

@@ -38,7 +38,7 @@ def test_what_the_option_wrote_has_its_certificate_in_it(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "report.json cannot be read: No such file"),
+        (None, "was not written by attnfuse: there is no .*; name the folder that attnfuse compile wrote"),
         ("{", "report.json cannot be read"),
         ("[]", "is no report of attnfuse"),
         ('{"schema": "attnfuse.report/1"}', "is 'attnfuse.report/1', and this attnfuse reads attnfuse.report/2"),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from attnfuse.cost.records import Share, SiteCost
 from attnfuse.decisions import SiteRecord, Status
 from attnfuse.report.build import with_ids
 from attnfuse.report.figures import Error
 from attnfuse.report.tree import Branch, site_tree
 
 
-def tree(*modules: str, missed: str = "", errors: dict[str, Error] | None = None) -> tuple[Branch, ...]:
+def tree(
+    *modules: str,
+    missed: str = "",
+    errors: dict[str, Error] | None = None,
+    shares: dict[str, SiteCost] | None = None,
+) -> tuple[Branch, ...]:
     records = []
     for module in modules:
         status: Status = "missed" if module == missed else "fused"
         records.append(
             SiteRecord(module=module, graph="g", anchor=module, form="formula", status=status, code=status, reason="")
         )
-    return site_tree(with_ids("unet", records), errors or {})
+    return site_tree(with_ids("unet", records), errors or {}, shares or {})
 
 
 def outline(branches: tuple[Branch, ...]) -> list[object]:
@@ -55,3 +61,17 @@ def test_of_equal_blocks_the_largest_error_is_shown() -> None:
     errors = {"blocks.0.attn": Error(1e-4, 1e-3), "blocks.1.attn": Error(3e-4, 1e-3)}
     (branch,) = tree("blocks.0.attn", "blocks.1.attn", "blocks.2.attn", errors=errors)
     assert branch.leaves[0].error == Error(3e-4, 1e-3)
+
+
+def test_of_equal_blocks_the_most_of_the_estimate_is_shown() -> None:
+    shares = {
+        f"unet/blocks.{n}.attn": SiteCost(
+            f"unet/blocks.{n}.attn", Share((n + 2) * 2**20, 9, (n + 2) * 1e-6), Share(2**19, 1, 3e-7) if after else None
+        )
+        for n, after in enumerate((True, True, False))
+    }
+    first, missed = tree("blocks.0.attn", "blocks.1.attn", "blocks.2.attn", missed="blocks.2.attn", shares=shares)[
+        0
+    ].children
+    assert first.leaves[0].costs == ("3.00 → 0.50 MiB moved", "3.00 → 0.30 µs at least", "9 → 1 kernels")
+    assert missed.leaves[0].costs == ("4.0 MiB moved", "4.0 µs at least", "9 kernels")

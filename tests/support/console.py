@@ -64,3 +64,8 @@ def inside(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
             stream.seek(0)
             told.append(stream.read())
     return subprocess.CompletedProcess(arguments, code, *told)
+
+
+def logged(file: Path) -> list[str]:
+    """The lines of what --log-file wrote, without their times."""
+    return [line.split(" ", 2)[2] for line in file.read_text(encoding="utf-8").splitlines()]

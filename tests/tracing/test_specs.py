@@ -16,7 +16,7 @@ from attnfuse.tracing.parts import Part
 from attnfuse.tracing.plan import plan_all, survey
 from attnfuse.tracing.specs import FAMILIES, SPECS, family_of
 from attnfuse.tracing.specs.record import FLOAT
-from tests.support.small_models import SMALL, Small, write_configs
+from tests.support.small_models import SMALL, Small, encoders, write_configs
 
 
 def planned(folder: Path, small: Small, shapes: ShapeOptions | None = None) -> dict[str, ComponentPlan]:
@@ -64,32 +64,6 @@ def test_no_two_families_claim_the_same_pipeline() -> None:
     assert all(family_of(name) is family for family in FAMILIES for name in family.pipelines)
     assert family_of("NewestPipeline") is None
     assert all(family.sizes.__doc__ for family in FAMILIES)
-
-
-def test_stable_diffusion_3(tmp_path: Path) -> None:
-    found = planned(tmp_path, SMALL["sd3"])
-    assert list(found) == [
-        "transformer",
-        "vae_decoder",
-        "vae_encoder",
-        "text_encoder",
-        "text_encoder_2",
-        "text_encoder_3",
-    ]
-    assert shapes_of(found["transformer"]) == {
-        "hidden_states": (2, 4, 12, 16),
-        "encoder_hidden_states": (2, 77 + 11, 24),
-        "pooled_projections": (2, 20),
-        "timestep": (2,),
-    }
-    assert found["transformer"].inputs[-1].dtype == "float32"
-    assert shapes_of(found["text_encoder_2"]) == {"input_ids": (1, 77)}
-    assert shapes_of(found["text_encoder_3"]) == {"input_ids": (1, 11)}
-
-
-def test_stable_diffusion_3_without_t5_has_zeros_in_its_place(tmp_path: Path) -> None:
-    found = planned(tmp_path, SMALL["sd35"])
-    assert shapes_of(found["transformer"])["encoder_hidden_states"] == (2, 77 + 77, 24)
 
 
 def test_flux(tmp_path: Path) -> None:
@@ -186,7 +160,11 @@ def test_conditions_of_other_controlnets(tmp_path: Path) -> None:
         small = SMALL[name]
         models = {**small.models, "controlnet": {**small.models["controlnet"], **changes}}
         found = planned(tmp_path / f"{name}{len(changes)}", replace(small, models=models))
-        return {key: shape for key, shape in shapes_of(found["controlnet"]).items() if "con" in key}
+        return {
+            key: shape
+            for key, shape in shapes_of(found["controlnet"]).items()
+            if "con" in key and key != "conditioning_scale"
+        }
 
     union = conditions("sdxl_controlnet_union")
     assert union == {"controlnet_cond": (2, 3, 20, 24), "control_type": (2, 3), "control_mode": (1,)}
@@ -570,3 +548,36 @@ def test_chat_glm_in_bfloat16_is_refused(tmp_path: Path) -> None:
     folder = write_configs(tmp_path, SMALL["kolors_glm"])
     with pytest.raises(TraceError, match="calls the type"):
         plan_all(folder, "bfloat16", SMALL["kolors_glm"].shapes)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "wanted"),
+    [
+        ("sdxl_controlnet", "text_encoder_2", {"penultimate_hidden_state": "result[2][-3]"}),
+        ("sd3", "text_encoder", {"penultimate_hidden_state": "result[2][-3]"}),
+        (
+            "sd_texts",
+            "text_encoder",
+            {"last_hidden_state": "self.text_encoder.text_model.final_layer_norm(result[2][-2])"},
+        ),
+    ],
+)
+def test_layers_of_clip_are_skipped(tmp_path: Path, name: str, part: str, wanted: dict[str, str]) -> None:
+    """As mindone's `encode_prompt` takes them: `hidden_states[-(clip_skip + 1)]`, of XL and 3 one earlier."""
+    small = SMALL.get(name) or Small("StableDiffusionPipeline", {"text_encoder": encoders.CLIP_TEXT})
+    before = planned(tmp_path / "before", small)[part]
+    found = planned(tmp_path / "in", small, replace(small.shapes, clip_skip=1))[part]
+    assert before.call is not None
+    assert found.call is not None
+    assert {name: of for name, of in found.call.outputs if (name, of) not in before.call.outputs} == wanted
+    assert dict(found.call.arguments)["output_hidden_states"] == "True"
+    told = [[one.value for one in plan.fixed if one.name == "clip_skip"] for plan in (before, found)]
+    assert told == [[None], [1]]
+    with pytest.raises(UsageError, match=rf"--clip-skip 40: {part[:12]}\w* has \d layers, of which at most \d can be"):
+        plan_all(tmp_path / "in", "float16", replace(small.shapes, clip_skip=40))
+
+
+def test_layers_are_skipped_where_pipelines_do(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path / "in", SMALL["flux"])
+    with pytest.raises(UsageError, match="--clip-skip 2 is for text encoders of pipelines that have clip_skip, and th"):
+        plan_all(folder, "float16", replace(SMALL["flux"].shapes, clip_skip=2))

@@ -15,6 +15,7 @@ from attnfuse.tracing.patches.attention import attention_type, masked_attention
 from attnfuse.tracing.patches.building import cpu_patches
 from attnfuse.tracing.patches.decoders import device_calls, text_decoder, two_axes
 from attnfuse.tracing.patches.given import given_models
+from attnfuse.tracing.patches.perturbed import perturbed_joint
 from attnfuse.tracing.patches.pictures import kept_levels, seen_picture, unpooled
 from attnfuse.tracing.patches.results import normed_weights, plain_results
 from attnfuse.tracing.patches.rotary import qwen_rotary, real_rotary, stacked_rotary
@@ -33,6 +34,7 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "masked_text": masked_text,
     "normed_weights": normed_weights,
     "one_tile": one_tile,
+    "perturbed_joint": perturbed_joint,
     "plain_results": plain_results,
     "qwen_rotary": qwen_rotary,
     "real_rotary": real_rotary,

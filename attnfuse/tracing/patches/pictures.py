@@ -63,7 +63,7 @@ def seen_picture() -> Iterator[None]:
         cos, sin = position_embeddings
         query, key = modeling.apply_rotary_pos_emb_vision(query, key, cos, sin)
         if cu_seqlens is None:
-            attended = scores_of(query, key, value, None, self.scaling)  # type: ignore[no-untyped-call]
+            attended = scores_of(query, key, value, None, self.scaling)
         else:
             of_windows, none, places = cu_seqlens
             count, size = none.shape
@@ -73,11 +73,11 @@ def seen_picture() -> Iterator[None]:
                 mint.index_select(each, 1, of_windows).reshape(pictures * count, size, self.num_heads, -1)
                 for each in (query, key, value)
             ]
-            attended = scores_of(taken[0], taken[1], taken[2], hidden, self.scaling)  # type: ignore[no-untyped-call]
+            attended = scores_of(taken[0], taken[1], taken[2], hidden, self.scaling)
             attended = mint.index_select(attended.reshape(pictures, count * size, width), 1, places)
         return self.proj(attended.reshape(pictures, patches, width))
 
-    def scores_of(query, key, value, mask, scaling):  # type: ignore[no-untyped-def]
+    def scores_of(query: Any, key: Any, value: Any, mask: Any, scaling: float) -> Any:
         """Attention of (batch, tokens, heads, dim)."""
         scores = mint.matmul(query.permute(0, 2, 1, 3), key.permute(0, 2, 3, 1)) * scaling
         if mask is not None:

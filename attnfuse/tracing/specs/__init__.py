@@ -6,6 +6,7 @@
     patch_names         the tracing patches an entry may name
     pictures/ videos/ sound/
                         one module a family of pipelines: its sizes, its denoisers and ControlNets
+    perturbed           pipelines with perturbed attention guidance, as those without it
     shared/             models of several families: autoencoders, text encoders, image encoders
 
 One entry a class and use. `docs/components.md` is made from it. Imports no MindSpore.
@@ -13,6 +14,7 @@ One entry a class and use. `docs/components.md` is made from it. Imports no Mind
 
 from __future__ import annotations
 
+from attnfuse.tracing.specs import perturbed
 from attnfuse.tracing.specs.pictures import (
     aura_flow,
     cogview,
@@ -32,6 +34,9 @@ from attnfuse.tracing.specs.pictures import (
     stable_diffusion,
     stable_diffusion_3,
     stable_diffusion_controls,
+    stable_diffusion_edits,
+    stable_diffusion_grounded,
+    unclip,
     unconditional,
     wuerstchen,
 )
@@ -41,6 +46,7 @@ from attnfuse.tracing.specs.sound import audio_ldm_2, stable_audio
 from attnfuse.tracing.specs.videos import (
     allegro,
     animate_diff,
+    animate_diff_variants,
     cogvideox,
     cosmos,
     easy_animate,
@@ -57,6 +63,9 @@ from attnfuse.tracing.specs.videos import (
 SPECS: tuple[Spec, ...] = (
     *stable_diffusion.SPECS,
     *stable_diffusion_controls.SPECS,
+    *stable_diffusion_edits.SPECS,
+    *stable_diffusion_grounded.SPECS,
+    *unclip.SPECS,
     *stable_diffusion_3.SPECS,
     *flux.SPECS,
     *pixart.SPECS,
@@ -82,6 +91,7 @@ SPECS: tuple[Spec, ...] = (
     *mochi.SPECS,
     *latte.SPECS,
     *animate_diff.SPECS,
+    *animate_diff_variants.SPECS,
     *stable_video.SPECS,
     *i2vgen.SPECS,
     *cosmos.SPECS,
@@ -95,6 +105,7 @@ SPECS: tuple[Spec, ...] = (
     *kandinsky_prior.SPECS,
     *stable_audio.SPECS,
     *audio_ldm_2.SPECS,
+    *perturbed.SPECS,
 )
 """Every entry, in the order in which a pipeline's components are planned."""
 
@@ -134,6 +145,11 @@ FAMILIES: tuple[PipelineFamily, ...] = (
     *easy_animate.FAMILIES,
     *stable_audio.FAMILIES,
     *audio_ldm_2.FAMILIES,
+    *stable_diffusion_edits.FAMILIES,
+    *stable_diffusion_grounded.FAMILIES,
+    *unclip.FAMILIES,
+    *animate_diff_variants.FAMILIES,
+    *perturbed.FAMILIES,
 )
 """Every family of pipelines."""
 

@@ -32,6 +32,9 @@ NORMED_WEIGHTS = "normed_weights"
 ONE_TILE = "one_tile"
 """For Allegro's autoencoder."""
 
+PERTURBED_JOINT = "perturbed_joint"
+"""For Stable Diffusion 3 with perturbed attention."""
+
 PLAIN_RESULTS = "plain_results"
 """For models that return or ask for records, Flux2's autoencoder among them."""
 

@@ -98,7 +98,10 @@ def _interpolate(x: Any, size: Any = None, scale_factor: Any = None, **_: Any) -
 
 
 def _filled(value: Any) -> Callable[..., Any]:
-    return lambda *size, dtype=None, **_: tensor(np.full(_shape(size), value, np.float32), dtype)
+    def run(*given: Any, size: Any = None, dtype: Any = None, **_: Any) -> Any:
+        return tensor(np.full(_shape(given if size is None else tuple(size)), value, np.float32), dtype)
+
+    return run
 
 
 def _like(value: Any) -> Callable[..., Any]:
@@ -147,6 +150,7 @@ MINT: Final[Mapping[str, Callable[..., Any]]] = {
     "cumsum": lambda x, dim: tensor(np.cumsum(array(x), axis=dim)),
     "equal": lambda x, other: bool(np.array_equal(array(x), array(other))),
     "exp": _of(np.exp),
+    "full_like": lambda x, value, *, dtype=None: tensor(np.full_like(array(x), _plain(value)), dtype),
     "index_select": lambda x, dim, index: tensor(np.take(array(x), array(index), axis=dim)),
     "log": _of(np.log),
     "max": _most,

@@ -190,12 +190,9 @@ _PRIOR: Final = Recording(
     tokens={"tokenizer": 7},
 )
 _LCM: Final = {"unet": {**SD21_UNET, "time_cond_proj_dim": 16}}
-_SCALE: Final = {"controlnet_conditioning_scale": 1.0}
-"""What graphs have fixed, and these pipelines have otherwise by default."""
-
-_ONE_PICTURE: Final = {"controlnet: conditioning_scale = [1.0] is given": "of the one picture that is planned"}
 _CONTROLNET: Final = {"controlnet": {**pictures.CONTROLNET, "conditioning_embedding_out_channels": [8, 16]}}
 _XL_CONTROLNET: Final = {"controlnet": pictures.XL_CONTROLNET}
+_XL_ADAPTER: Final = {**pictures.T2I_ADAPTER, "adapter_type": "full_adapter_xl", "channels": [32, 64, 64, 64]}
 _UNION: Final = {"controlnet": pictures.CONTROLNET_UNION}
 _INPAINTED: Final = {"image": PICTURE, "mask_image": MASK}
 _FLUX_CONTROLNET: Final = {"controlnet": {**pictures.FLUX_CONTROLNET, "num_mode": None}}
@@ -206,13 +203,27 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "StableDiffusionImg2ImgPipeline": varied(_SD, call={"image": PICTURE}),
     "StableDiffusionInpaintPipeline": varied(_SD, call=_INPAINTED),
     "StableDiffusionAdapterPipeline": varied(_SD, {"adapter": pictures.T2I_ADAPTER}, {"image": PICTURE}, shapes=WIDE),
+    "StableDiffusionAdapterPipeline of two": varied(
+        _SD,
+        {"adapter": pictures.T2I_ADAPTER, "adapter_1": pictures.T2I_ADAPTER},
+        {"image": [PICTURE, PICTURE], "adapter_conditioning_scale": [1.0, 1.0]},
+        shapes=WIDE,
+    ),
+    "StableDiffusionXLAdapterPipeline of two": varied(
+        _XL,
+        {"adapter": _XL_ADAPTER, "adapter_1": _XL_ADAPTER},
+        {"image": [PICTURE, PICTURE], "adapter_conditioning_scale": [1.0, 1.0]},
+        shapes=WIDE,
+    ),
+    "StableDiffusionControlNetPipeline of two": varied(
+        _SD, {**_CONTROLNET, "controlnet_1": _CONTROLNET["controlnet"]}, {"image": [PICTURE, PICTURE]}
+    ),
+    "StableDiffusionXLControlNetPipeline of two": varied(
+        _XL, {**_XL_CONTROLNET, "controlnet_1": _XL_CONTROLNET["controlnet"]}, {"image": [PICTURE, PICTURE]}
+    ),
     "StableDiffusionControlNetPipeline": varied(_SD, _CONTROLNET, {"image": PICTURE}),
-    "StableDiffusionControlNetImg2ImgPipeline": varied(
-        _SD, _CONTROLNET, {"image": PICTURE, "control_image": PICTURE, **_SCALE}
-    ),
-    "StableDiffusionControlNetInpaintPipeline": varied(
-        _SD, _CONTROLNET, {**_INPAINTED, "control_image": PICTURE, **_SCALE}
-    ),
+    "StableDiffusionControlNetImg2ImgPipeline": varied(_SD, _CONTROLNET, {"image": PICTURE, "control_image": PICTURE}),
+    "StableDiffusionControlNetInpaintPipeline": varied(_SD, _CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
     "StableDiffusionPipeline of latent consistency": varied(_SD, _LCM, scheduler="LCMScheduler"),
     "StableDiffusionImg2ImgPipeline of latent consistency": varied(
         _SD, _LCM, {"image": PICTURE}, scheduler="LCMScheduler"
@@ -221,7 +232,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE}, scheduler="LCMScheduler"
     ),
     "StableDiffusionControlNetImg2ImgPipeline of latent consistency": varied(
-        _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE, "control_image": PICTURE, **_SCALE}, scheduler="LCMScheduler"
+        _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE, "control_image": PICTURE}, scheduler="LCMScheduler"
     ),
     "StableDiffusionXLPipeline of latent consistency": varied(
         _XL, {"unet": {**XL_UNET, "time_cond_proj_dim": 16}}, scheduler="LCMScheduler"
@@ -232,26 +243,23 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "StableDiffusionXLInpaintPipeline": varied(_XL, call=_INPAINTED),
     "StableDiffusionXLAdapterPipeline": varied(
         _XL,
-        {"adapter": {**pictures.T2I_ADAPTER, "adapter_type": "full_adapter_xl", "channels": [32, 64, 64, 64]}},
+        {"adapter": _XL_ADAPTER},
         {"image": PICTURE},
         shapes=WIDE,
     ),
     "StableDiffusionXLControlNetPipeline": varied(_XL, _XL_CONTROLNET, {"image": PICTURE}),
     "StableDiffusionXLControlNetImg2ImgPipeline": varied(
-        _XL, _XL_CONTROLNET, {"image": PICTURE, "control_image": PICTURE, **_SCALE}
+        _XL, _XL_CONTROLNET, {"image": PICTURE, "control_image": PICTURE}
     ),
     "StableDiffusionXLControlNetInpaintPipeline": varied(_XL, _XL_CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
-    "StableDiffusionXLControlNetUnionPipeline": varied(
-        _XL, _UNION, {"control_image": [PICTURE], "control_mode": [1], **_SCALE}, otherwise=_ONE_PICTURE
-    ),
+    "StableDiffusionXLControlNetUnionPipeline": varied(_XL, _UNION, {"control_image": [PICTURE], "control_mode": [1]}),
     "StableDiffusionXLControlNetUnionImg2ImgPipeline": varied(
         _XL,
         _UNION,
-        {"image": PICTURE, "control_image": [PICTURE], "control_mode": [1], **_SCALE},
-        otherwise=_ONE_PICTURE,
+        {"image": PICTURE, "control_image": [PICTURE], "control_mode": [1]},
     ),
     "StableDiffusionXLControlNetUnionInpaintPipeline": varied(
-        _XL, _UNION, {**_INPAINTED, "control_image": [PICTURE], "control_mode": [1], **_SCALE}, otherwise=_ONE_PICTURE
+        _XL, _UNION, {**_INPAINTED, "control_image": [PICTURE], "control_mode": [1]}
     ),
     "StableDiffusion3Pipeline": _SD3,
     "StableDiffusion3Img2ImgPipeline": varied(_SD3, call={"image": PICTURE}),

@@ -30,7 +30,8 @@ class Recording:
 
     `call` are arguments of `__call__`, `options` of `__init__`. `scheduler_options` are the scheduler's, `tokens` what
     tokenizers fill texts up to, 77 else; where they are `counted`, they lie in the folder. `words` are those of the
-    prompt, more than any pipeline takes. `otherwise` says how differences begin that are no fault, with why.
+    prompt, more than any pipeline takes. `before` is a method that is called first, with its arguments. `otherwise`
+    says how differences begin that are no fault, with why.
     """
 
     models: Models
@@ -43,6 +44,7 @@ class Recording:
     otherwise: Mapping[str, str] = field(default_factory=dict)
     counted: bool = False
     words: int = 1200
+    before: tuple[str, Mapping[str, Any]] = ("", {})
 
 
 FLOW: Final = "FlowMatchEulerDiscreteScheduler"

@@ -39,6 +39,7 @@ class Words:
         max_length: int | None = None,
         truncation: bool = False,
         return_tensors: str | None = None,
+        return_length: bool = False,
         **__: Any,
     ) -> BatchEncoding:
         rows = [self.encode(each) for each in ([text] if isinstance(text, str) else text)]
@@ -56,6 +57,8 @@ class Words:
             return BatchEncoding({key: value[0] if single else value for key, value in lists.items()})
         ids = np.array(rows, np.int64)
         found = {"input_ids": ids, "attention_mask": np.array(masks, np.int64)}
+        if return_length:
+            found["length"] = np.array(list(map(len, rows)), np.int64)
         if self.with_positions:
             found["position_ids"] = np.broadcast_to(np.arange(ids.shape[1]), ids.shape).copy()
         return BatchEncoding(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attnfuse.tracing.demo import write_json
 from tests.support.checkpoints import class_of
-from tests.support.small_models import encoders, newer_pictures, newer_videos, pictures, videos
+from tests.support.small_models import edits, encoders, newer_pictures, newer_videos, perturbed, pictures, videos
 from tests.support.small_models.record import Config, Small
 
 __all__ = ["SMALL", "Config", "Small", "write_configs"]
@@ -20,6 +20,8 @@ SMALL: dict[str, Small] = {
     **videos.SMALL,
     **newer_videos.SMALL,
     **encoders.SMALL,
+    **perturbed.SMALL,
+    **edits.SMALL,
 }
 """By a name of their own."""
 

@@ -161,6 +161,28 @@ MOTION_UNET: Config = {
     "motion_max_seq_length": 8,
 }
 
+XL_MOTION_UNET: Config = {
+    **MOTION_UNET,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "cross_attention_dim": 80,
+    "projection_class_embeddings_input_dim": 40 + 6 * 8,
+}
+
+UNET_3D: Config = {
+    "_class_name": "UNet3DConditionModel",
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": [16, 32],
+    "layers_per_block": 1,
+    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
+    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
+    "cross_attention_dim": 32,
+    "attention_head_dim": 4,
+    "norm_num_groups": 4,
+}
+
 SPARSE_CONTROLNET: Config = {
     "_class_name": "SparseControlNetModel",
     "in_channels": 4,

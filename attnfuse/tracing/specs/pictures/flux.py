@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, IP_ADAPTER_SCALE, LORA_SCALE
+from attnfuse.tracing.specs.fixed_settings import IP_ADAPTER_SCALE, LORA_SCALE, ONE_CONTROLNET
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
 from attnfuse.tracing.specs.record import SAMPLE, FixedSetting, Input, Output, PipelineFamily, Spec
-from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, hidden_size, packed_blocks, with_controlnet
+from attnfuse.tracing.specs.shared.controlnets import (
+    CONDITIONING_SCALE,
+    controlnet_blocks,
+    hidden_size,
+    packed_blocks,
+    with_controlnet,
+)
 from attnfuse.tracing.specs.sizes import packed_sizes
 
 
@@ -248,6 +254,7 @@ FLUX_CONTROLNET = Spec(
             when=lambda context: bool(context.option("guidance_embeds", False)),
             only="guidance_embeds is set",
         ),
+        CONDITIONING_SCALE,
     ),
     outputs=(
         Output("controlnet_block_{i}", "result[0][{i}]", lambda context: controlnet_blocks(context, "num_layers")),
@@ -257,7 +264,7 @@ FLUX_CONTROLNET = Spec(
             lambda context: controlnet_blocks(context, "num_single_layers"),
         ),
     ),
-    fixed_settings=(CONDITIONING_SCALE,),
+    fixed_settings=(ONE_CONTROLNET,),
 )
 
 FAMILIES = (

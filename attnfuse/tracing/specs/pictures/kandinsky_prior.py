@@ -5,6 +5,8 @@ from __future__ import annotations
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
 from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2, prior_tokens
+from attnfuse.tracing.specs.pictures.stable_diffusion_edits import STABLE_UNCLIP
+from attnfuse.tracing.specs.pictures.unclip import UNCLIP
 from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Refusal, Spec
 
 
@@ -39,7 +41,7 @@ def _prior_sizes(context: SpecContext) -> Sizes:
 _PRIOR = Spec(
     class_name="PriorTransformer",
     library="diffusers",
-    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2),
+    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2, STABLE_UNCLIP, UNCLIP),
     models=("prior", "prior_prior"),
     source="kandinsky/pipeline_kandinsky_prior.py",
     inputs=(

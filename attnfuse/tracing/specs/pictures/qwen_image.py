@@ -9,11 +9,16 @@ from typing import Any
 
 from attnfuse.tracing.folder import read_json
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, LORA_SCALE
+from attnfuse.tracing.specs.fixed_settings import LORA_SCALE, ONE_CONTROLNET
 from attnfuse.tracing.specs.patch_names import QWEN_ROTARY
 from attnfuse.tracing.specs.pictures.flux import guided
 from attnfuse.tracing.specs.record import SAMPLE, FixedSetting, Input, Output, PipelineFamily, Spec
-from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, packed_blocks, with_controlnet
+from attnfuse.tracing.specs.shared.controlnets import (
+    CONDITIONING_SCALE,
+    controlnet_blocks,
+    packed_blocks,
+    with_controlnet,
+)
 from attnfuse.tracing.specs.sizes import packed_sizes_at
 
 
@@ -186,12 +191,13 @@ QWEN_IMAGE_CONTROLNET = Spec(
         ),
         Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
         Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
+        CONDITIONING_SCALE,
     ),
     outputs=(Output("controlnet_block_{i}", "result[{i}]", lambda context: controlnet_blocks(context, "num_layers")),),
     sizes=_qwen_sizes,
     constants=qwen_constants,
     patches=(QWEN_ROTARY,),
-    fixed_settings=(CONDITIONING_SCALE,),
+    fixed_settings=(ONE_CONTROLNET,),
 )
 
 FAMILIES = (

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, LORA_SCALE
+from attnfuse.tracing.specs.fixed_settings import LORA_SCALE, ONE_CONTROLNET
 from attnfuse.tracing.specs.instructions import instruction_tokens
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
 from attnfuse.tracing.specs.pictures.pixart import TEXT_MASK
 from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
-from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, hidden_size, with_controlnet
+from attnfuse.tracing.specs.shared.controlnets import (
+    CONDITIONING_SCALE,
+    controlnet_blocks,
+    hidden_size,
+    with_controlnet,
+)
 from attnfuse.tracing.specs.sizes import picture_sizes
 
 
@@ -128,12 +133,13 @@ SANA_CONTROLNET = Spec(
             note="the picture of conditions, encoded by the VAE",
         ),
         TEXT_MASK,
+        CONDITIONING_SCALE,
     ),
     outputs=(
         Output("controlnet_block_{i}", "result[0][{i}]", lambda context: controlnet_blocks(context, "num_layers")),
     ),
     patches=(MASKED_ATTENTION,),
-    fixed_settings=(CONDITIONING_SCALE,),
+    fixed_settings=(ONE_CONTROLNET,),
 )
 
 FAMILIES = (SANA,)

@@ -9,6 +9,14 @@ from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, UNPOOLED
 from attnfuse.tracing.specs.pictures.flux_redux import FLUX_REDUX
 from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2
 from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
+from attnfuse.tracing.specs.pictures.stable_diffusion_edits import (
+    DEPTH_TO_IMAGE,
+    IMAGE_VARIATION,
+    PAINT_BY_EXAMPLE,
+    STABLE_UNCLIP,
+)
+from attnfuse.tracing.specs.pictures.stable_diffusion_grounded import GLIGEN_PICTURES
+from attnfuse.tracing.specs.pictures.unclip import UNCLIP
 from attnfuse.tracing.specs.record import Input, Output, Spec
 from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
 from attnfuse.tracing.specs.videos.stable_video import STABLE_VIDEO
@@ -25,7 +33,7 @@ def _picture(context: SpecContext) -> Sizes:
 _CLIP_VISION = Spec(
     class_name="CLIPVisionModelWithProjection",
     library="transformers",
-    families=(STABLE_VIDEO, I2VGEN),
+    families=(STABLE_VIDEO, I2VGEN, IMAGE_VARIATION, STABLE_UNCLIP, UNCLIP),
     models=("image_encoder",),
     source="stable_video_diffusion/pipeline_stable_video_diffusion.py",
     inputs=(_PIXELS,),
@@ -35,7 +43,7 @@ _CLIP_VISION = Spec(
 
 _CLIP_VISION_PRIOR = replace(
     _CLIP_VISION,
-    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2),
+    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2, GLIGEN_PICTURES),
     models=("image_encoder", "prior_image_encoder"),
     source="kandinsky/pipeline_kandinsky_prior.py",
     inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:])),),  # one picture at a time, or a black one
@@ -65,6 +73,24 @@ _CLIP_VISION_SKY_REELS = replace(
     source="skyreels_v2/pipeline_skyreels_v2_i2v.py",
 )
 
+_PAINTED_EXAMPLE = replace(
+    _CLIP_VISION,
+    class_name="PaintByExampleImageEncoder",
+    families=(PAINT_BY_EXAMPLE,),
+    source=PAINT_BY_EXAMPLE.source,
+    outputs=(Output("image_embeds"), Output("uncond_vector", "result[1]")),
+    fixed={"return_uncond_vector": True},
+)
+
+_DEPTH = replace(
+    _CLIP_VISION,
+    class_name="DPTForDepthEstimation",
+    families=(DEPTH_TO_IMAGE,),
+    models=("depth_estimator",),
+    source=DEPTH_TO_IMAGE.source,
+    outputs=(Output("predicted_depth"),),
+)
+
 # The states of Siglip's patches, whatever it pools them to.
 _SIGLIP = Spec(
     class_name="SiglipVisionModel",
@@ -79,6 +105,8 @@ _SIGLIP = Spec(
 )
 
 SPECS = (
+    _PAINTED_EXAMPLE,
+    _DEPTH,
     _SIGLIP,
     _CLIP_VISION,
     _CLIP_VISION_PRIOR,

@@ -20,8 +20,10 @@ from attnfuse.tracing.specs.pictures.marigold import MARIGOLD
 from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
+from attnfuse.tracing.specs.pictures.stable_diffusion_edits import LATENT_UPSCALE, STABLE_UNCLIP
+from attnfuse.tracing.specs.pictures.unclip import UNCLIP
 from attnfuse.tracing.specs.pictures.wuerstchen import STABLE_CASCADE, WUERSTCHEN
-from attnfuse.tracing.specs.record import Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.record import Input, Output, Refusal, Skip, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.sound.stable_audio import STABLE_AUDIO
 from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF
@@ -61,10 +63,14 @@ _HIDDEN_STATES = {"output_hidden_states": True, "return_dict": False}
 # With it the pipeline hands over an attention mask too.
 _NO_MASK = (Refusal("use_attention_mask", (False, None)),)
 
+# Of an earlier layer the state is normalised as the last one's is; XL and 3, which begin one earlier, take it as it is.
+_SKIP = Skip("last_hidden_state", "self.{model}.text_model.final_layer_norm(result[2][-{back}])", 1)
+_SKIP_PENULTIMATE = Skip("penultimate_hidden_state", "result[2][-{back}]", 2)
+
 CLIP = Spec(
     class_name="CLIPTextModel",
     library="transformers",
-    families=(STABLE_DIFFUSION, FLUX, FLUX_REDUX, HUNYUAN_VIDEO, ANIMATE_DIFF),
+    families=(STABLE_DIFFUSION, ANIMATE_DIFF),
     models=("text_encoder", "text_encoder_2"),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
@@ -75,13 +81,23 @@ CLIP = Spec(
         LORA_SCALE,
         LAST_LAYER,
     ),
+    skip=_SKIP,
+)
+
+# These have no clip_skip.
+CLIP_WHOLE = replace(
+    CLIP,
+    families=(FLUX, FLUX_REDUX, HUNYUAN_VIDEO),
+    source="flux/pipeline_flux.py",
+    fixed_settings=(LORA_SCALE,),
+    skip=None,
 )
 
 CLIP_PROJECTED = Spec(
     class_name="CLIPTextModelWithProjection",
     library="transformers",
-    families=(STABLE_DIFFUSION, KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2),
-    models=("text_encoder", "prior_text_encoder"),
+    families=(STABLE_DIFFUSION,),
+    models=("text_encoder",),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
     outputs=(Output("last_hidden_state", "result[1]"), Output("text_embeds")),
@@ -91,6 +107,32 @@ CLIP_PROJECTED = Spec(
         LORA_SCALE,
         LAST_LAYER,
     ),
+    skip=_SKIP,
+)
+
+CLIP_PROJECTED_WHOLE = replace(
+    CLIP_PROJECTED,
+    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2, UNCLIP),
+    models=("text_encoder", "prior_text_encoder"),
+    source="kandinsky2_2/pipeline_kandinsky2_2_prior.py",
+    fixed_settings=(LORA_SCALE,),
+    skip=None,
+)
+
+# Of the last layer, before what norms it.
+_CLIP_LAST = replace(
+    CLIP,
+    families=(LATENT_UPSCALE,),
+    models=("text_encoder",),
+    source=LATENT_UPSCALE.source,
+    outputs=(Output("last_layer_state", "result[2][-1]"), Output("pooler_output", "result[1]")),
+    fixed=_HIDDEN_STATES,
+    fixed_settings=(),
+    skip=None,
+)
+
+_CLIP_OF_PRIOR = replace(
+    CLIP_PROJECTED_WHOLE, families=(STABLE_UNCLIP,), models=("prior_text_encoder",), source=STABLE_UNCLIP.source
 )
 
 # XL and 3 condition on the last layer's input, and on what the whole encoder pools to.
@@ -109,6 +151,7 @@ CLIP_PENULTIMATE = Spec(
         LORA_SCALE,
         LAST_BUT_ONE,
     ),
+    skip=_SKIP_PENULTIMATE,
 )
 
 CLIP_PROJECTED_PENULTIMATE = Spec(
@@ -126,6 +169,7 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
         LORA_SCALE,
         LAST_BUT_ONE,
     ),
+    skip=_SKIP_PENULTIMATE,
 )
 
 T5 = Spec(
@@ -269,7 +313,11 @@ CLAP_TEXT = Spec(
 
 SPECS = (
     CLIP,
+    CLIP_WHOLE,
     CLIP_PROJECTED,
+    CLIP_PROJECTED_WHOLE,
+    _CLIP_LAST,
+    _CLIP_OF_PRIOR,
     CLIP_PENULTIMATE,
     CLIP_PROJECTED_PENULTIMATE,
     T5,
