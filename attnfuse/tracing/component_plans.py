@@ -29,6 +29,7 @@ from attnfuse.tracing.specs.patch_names import (
     SEEN_PICTURE,
     STACKED_ROTARY,
     TEXT_DECODER,
+    UNPOOLED,
 )
 from attnfuse.tracing.specs.record import FLOAT, Input, Spec, measure, unsupported
 
@@ -79,7 +80,7 @@ _GIVEN_PATCHES: Mapping[Library, tuple[str, ...]] = {
 
 
 # They take the place of a whole model, for the call of one pipeline: other arguments, or results in another form.
-_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, SEEN_PICTURE, TEXT_DECODER})
+_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, SEEN_PICTURE, TEXT_DECODER, UNPOOLED})
 
 
 def _given_patches(class_name: str, library: Library) -> tuple[str, ...]:

@@ -217,6 +217,18 @@ def main() -> None:
                 "Qwen3Model": _given("qwen3_4dmask", [ids, mask]),
                 "Qwen3Model, its mask made": _given("qwen3_4dmask", [ids, added]),
                 "ViTModel": _given("vit", [pixels]),
+                "SiglipVisionModel": _differences(
+                    {
+                        **SMALL["flux_redux"].models["image_encoder"],
+                        "image_size": 24,
+                        "patch_size": 6,
+                        "vision_use_head": False,
+                    },
+                    [pixels],
+                    lambda model, pixels: [model(pixel_values=pixels).last_hidden_state],
+                    lambda model, pixels: list(model(pixel_values=pixels)),
+                    "unpooled",
+                ),
             }
         )
     )

@@ -499,13 +499,13 @@ def test_pictures_in_stages(tmp_path: Path) -> None:
         "clip_img": (2, 1, 16),
     }
     assert plans("stable_cascade")["decoder"] == {
-        "sample": (1, 4, 21, 32),
+        "sample": (1, 4, 32, 64),
         "timestep_ratio": (1,),
         "clip_text_pooled": (1, 1, 16),
-        "effnet": (1, 6, 2, 3),
+        "effnet": (1, 6, 3, 6),
     }
     assert plans("wuerstchen_prior")["prior"]["encoder_hidden_states"] == (2, 7, 16)
-    assert plans("wuerstchen")["decoder"]["embedding"] == (1, 6, 2, 3)
+    assert plans("wuerstchen")["decoder"]["embedding"] == (1, 6, 3, 6)
     assert plans("deepfloyd_if_larger")["unet"]["class_labels"] == (2,)
     assert plans("marigold")["text_encoder"] == {"input_ids": (1, 2)}
     assert plans("kandinsky22_combined")["prior_prior"]["encoder_hidden_states"] == (2, 7, 16)

@@ -16,7 +16,7 @@ from attnfuse.tracing.patches.building import cpu_patches
 from attnfuse.tracing.patches.decoders import device_calls, text_decoder, two_axes
 from attnfuse.tracing.patches.given import given_models
 from attnfuse.tracing.patches.perturbed import perturbed_joint
-from attnfuse.tracing.patches.pictures import seen_picture
+from attnfuse.tracing.patches.pictures import kept_levels, seen_picture, unpooled
 from attnfuse.tracing.patches.results import normed_weights, plain_results
 from attnfuse.tracing.patches.rotary import qwen_rotary, real_rotary, stacked_rotary
 from attnfuse.tracing.patches.texts import joint_sequence, masked_text
@@ -29,6 +29,7 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "frame_timesteps": frame_timesteps,
     "given_models": given_models,
     "joint_sequence": joint_sequence,
+    "kept_levels": kept_levels,
     "masked_attention": masked_attention,
     "masked_text": masked_text,
     "normed_weights": normed_weights,
@@ -43,6 +44,7 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "attention_type": attention_type,
     "two_axes": two_axes,
     "unchunked": unchunked,
+    "unpooled": unpooled,
     "whole_video": whole_video,
 }
 """By the name an entry of the table of specifications asks for it under."""

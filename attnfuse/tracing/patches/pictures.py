@@ -1,4 +1,4 @@
-"""For text encoders that see a picture.
+"""For encoders and decoders of pictures, and text encoders that see one.
 
 Imports mindspore, and mindone late.
 """
@@ -131,4 +131,66 @@ def seen_picture() -> Iterator[None]:
         mock.patch.object(modeling.Qwen2_5_VLForConditionalGeneration, "construct", read),
         mock.patch.object(modeling.Qwen2_5_VLModel, "construct", both),
     ):
+        yield
+
+
+@contextmanager
+def unpooled() -> Iterator[None]:
+    """Siglip also pools the states of its patches, which ends in a call of Python in the graph. Flux Redux takes the
+    states alone, and here they are all that it gives. Its patches are embedded by a convolution with the padding
+    "valid", an operator that MindSpore Lite has none of: they lie side by side, so it is a product here.
+    """
+    from mindone.transformers.models.siglip.modeling_siglip import SiglipVisionModel
+
+    def construct(self, pixel_values, return_dict=False):  # type: ignore[no-untyped-def]
+        model = self.vision_model
+        embedding = model.embeddings.patch_embedding
+        rows, channels, height, width = pixel_values.shape
+        side = embedding.weight.shape[-1]
+        patches = pixel_values.reshape(rows, channels, height // side, side, width // side, side)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(rows, -1, channels * side * side)
+        weight = embedding.weight.reshape(embedding.weight.shape[0], -1)
+        states = mint.matmul(patches, weight.permute(1, 0)) + embedding.bias
+        states = states + model.embeddings.position_embedding.weight
+        for layer in model.encoder.layers:
+            states = layer(states, None)
+        return (model.post_layernorm(states),)
+
+    with mock.patch.object(SiglipVisionModel, "construct", construct):
+        yield
+
+
+@contextmanager
+def kept_levels() -> Iterator[None]:
+    """Würstchen's decoder puts what each level gives at the head of a list, in place: a call of Python in the graph.
+
+    Here it is a new tuple each time.
+    """
+    from mindone.diffusers.pipelines.wuerstchen import modeling_wuerstchen_diffnext as modeling
+
+    def down(self, x, r_embed, effnet, clip=None):  # type: ignore[no-untyped-def]
+        level_outputs: tuple[Any, ...] = ()
+        for i, down_block in enumerate(self.down_blocks):
+            effnet_c = None
+            for block in down_block:
+                if isinstance(block, modeling.ResBlockStageB):
+                    if effnet_c is None and not isinstance(self.effnet_mappers[i], modeling.NoneCell):
+                        dtype = effnet.dtype
+                        effnet_c = self.effnet_mappers[i](
+                            mint.nn.functional.interpolate(
+                                effnet.float(), size=x.shape[-2:], mode="bicubic", align_corners=True
+                            ).to(dtype)
+                        )
+                    skip = effnet_c if not isinstance(self.effnet_mappers[i], modeling.NoneCell) else None
+                    x = block(x, skip)
+                elif isinstance(block, modeling.AttnBlock):
+                    x = block(x, clip)
+                elif isinstance(block, modeling.TimestepBlock):
+                    x = block(x, r_embed)
+                else:
+                    x = block(x)
+            level_outputs = (x, *level_outputs)
+        return level_outputs
+
+    with mock.patch.object(modeling.WuerstchenDiffNeXt, "_down_encode", down):
         yield

@@ -17,6 +17,9 @@ GIVEN_MODELS = "given_models"
 JOINT_SEQUENCE = "joint_sequence"
 """For Lumina 2's transformer."""
 
+KEPT_LEVELS = "kept_levels"
+"""For what the levels of Würstchen's decoder hand on."""
+
 MASKED_ATTENTION = "masked_attention"
 """What every model needs in which mindone's `Attention` gets a mask."""
 
@@ -55,6 +58,9 @@ ATTENTION_TYPE = "attention_type"
 
 UNCHUNKED = "unchunked"
 """For Mochi's autoencoder."""
+
+UNPOOLED = "unpooled"
+"""For Siglip, of which the states are wanted, not what they pool to."""
 
 WHOLE_VIDEO = "whole_video"
 """For the autoencoders of Wan and Qwen-Image."""

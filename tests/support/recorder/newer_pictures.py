@@ -55,7 +55,7 @@ _CASCADE: Final = Recording(
         "prior_text_encoder": encoders.CLIP_TEXT,
     },
     _STAGED,
-    ShapeOptions(height=64, width=96),
+    ShapeOptions(height=128, width=256),
     tokens={"tokenizer": 7, "prior_tokenizer": 7},
 )
 _WUERSTCHEN: Final = varied(
@@ -119,14 +119,14 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     ),
     "StableCascadePriorPipeline": _stage(_CASCADE, "prior_", "prior", "text_encoder"),
     "StableCascadeDecoderPipeline": _stage(
-        _CASCADE, "", "decoder", "vqgan", "text_encoder", call={"image_embeddings": Embedding((1, 6, 2, 3))}
+        _CASCADE, "", "decoder", "vqgan", "text_encoder", call={"image_embeddings": Embedding((1, 6, 3, 6))}
     ),
     "StableCascadeCombinedPipeline": varied(
         _CASCADE, otherwise={"text_encoder is planned, and is not called": "the decoder takes what the prior's gave"}
     ),
     "WuerstchenPriorPipeline": _stage(_WUERSTCHEN, "prior_", "prior", "text_encoder"),
     "WuerstchenDecoderPipeline": _stage(
-        _WUERSTCHEN, "", "decoder", "vqgan", "text_encoder", call={"image_embeddings": Embedding((1, 6, 2, 3))}
+        _WUERSTCHEN, "", "decoder", "vqgan", "text_encoder", call={"image_embeddings": Embedding((1, 6, 3, 6))}
     ),
     "WuerstchenCombinedPipeline": _WUERSTCHEN,
     "DDPMPipeline": _WITHOUT_TEXT,

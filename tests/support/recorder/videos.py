@@ -232,13 +232,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         {
             "transformer": {**videos.HUNYUAN_VIDEO, "in_channels": 9, "image_condition_type": "latent_concat"},
             "vae": videos.HUNYUAN_VIDEO_VAE,
-            "text_encoder": {
-                "architectures": ["LlavaForConditionalGeneration"],
-                "model_type": "llava",
-                "text_config": {"model_type": "llama", "hidden_size": 48},
-                "image_token_index": len("<image>") + 2,
-                "pad_token_id": 1,
-            },
+            "text_encoder": encoders.LLAVA,
             "text_encoder_2": XL_TEXT_ENCODER,
         },
         FLOW,

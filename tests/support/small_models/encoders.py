@@ -116,6 +116,14 @@ QWEN_2_5_VL_SEEING: Config = {
     "vision_config": {**QWEN_2_5_VL["vision_config"], "depth": 2, "fullatt_block_indexes": [1]},
 }
 
+LLAVA: Config = {
+    "architectures": ["LlavaForConditionalGeneration"],
+    "model_type": "llava",
+    "text_config": {"model_type": "llama", "hidden_size": 48},
+    "image_token_index": 9,
+    "pad_token_id": 1,
+}
+
 MISTRAL_3: Config = {
     "architectures": ["Mistral3ForConditionalGeneration"],
     "model_type": "mistral3",
@@ -312,6 +320,7 @@ SMALL: dict[str, Small] = {
     "qwen_image_qwen": Small(
         "QwenImagePipeline", {"text_encoder": QWEN_2_5_VL}, shapes=ShapeOptions(batch=2, sequence_length=5)
     ),
+    "hunyuan_video_picture": Small("HunyuanVideoImageToVideoPipeline", {"text_encoder": LLAVA}),
     "qwen_image_edit": Small(
         "QwenImageEditPlusPipeline",
         {"text_encoder": QWEN_2_5_VL_SEEING},

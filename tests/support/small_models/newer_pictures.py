@@ -175,7 +175,7 @@ SMALL: dict[str, Small] = {
         "StableCascadeDecoderPipeline",
         {"decoder": CASCADE_DECODER, "vqgan": PAELLA},
         "DDPMWuerstchenScheduler",
-        ShapeOptions(height=64, width=96),
+        ShapeOptions(height=128, width=256),
     ),
     "wuerstchen_prior": Small(
         "WuerstchenPriorPipeline",
@@ -187,7 +187,7 @@ SMALL: dict[str, Small] = {
         "WuerstchenDecoderPipeline",
         {"decoder": WUERSTCHEN_DECODER, "text_encoder": CLIP_TEXT_STATES},
         "DDPMWuerstchenScheduler",
-        ShapeOptions(height=64, width=96),
+        ShapeOptions(height=128, width=256),
     ),
     "ddpm": Small("DDPMPipeline", {"unet": UNET_2D}, "DDPMScheduler", ShapeOptions(height=16, width=24)),
     "consistency": Small(

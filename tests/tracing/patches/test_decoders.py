@@ -14,6 +14,7 @@ def test_decoders_give_the_states_of_mindones_own() -> None:
     done = forks.script("-m", "tests.support.decoders")
     assert done.returncode == 0, done.stderr[-3000:]
     differences = json.loads(done.stdout.splitlines()[-1])
+    assert differences.pop("SiglipVisionModel")[0] < 1e-5  # its convolution is a product
     assert differences == {
         "LlamaModel": [0.0],
         "GlmModel": [0.0] * 5,  # the last, what goes in, and three layers

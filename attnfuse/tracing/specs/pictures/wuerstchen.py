@@ -6,7 +6,7 @@ import math
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
-from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
+from attnfuse.tracing.specs.patch_names import KEPT_LEVELS, MASKED_ATTENTION
 from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
 
 
@@ -56,6 +56,15 @@ def _prior_tokens(context: SpecContext) -> Sizes:
     return {"prior_tokens": context.sizes["tokens" if alone else "prior_text_encoder_tokens"]}
 
 
+def _whole_patches(context: SpecContext) -> str:
+    """The pipelines themselves fail where latents are no whole patches."""
+    patch = context.number("patch_size", default=2)
+    sides = (context.sizes["latent_height"], context.sizes["latent_width"])
+    if any(side % patch for side in sides):
+        return f"{sides[0]} × {sides[1]} latents are no multiples of its patches of {patch}: ask for another size"
+    return ""
+
+
 _RATIO = Input("timestep_ratio", ("prior_rows",), note="of 1 at the beginning to 0 at the end")
 
 WUERSTCHEN_PRIOR = Spec(
@@ -98,7 +107,8 @@ WUERSTCHEN_DECODER = Spec(
         "effnet_embd": context.number("effnet_embd", default=16),
         "clip_embd": context.number("clip_embd", default=1024),
     },
-    patches=(MASKED_ATTENTION,),
+    check=_whole_patches,
+    patches=(KEPT_LEVELS, MASKED_ATTENTION),
 )
 
 STABLE_CASCADE_PRIOR = Spec(
@@ -133,6 +143,7 @@ STABLE_CASCADE_DECODER = Spec(
         Input("effnet", ("rows", "effnet_in_channels", "embedding_height", "embedding_width")),
     ),
     outputs=SAMPLE,
+    check=_whole_patches,
     patches=(MASKED_ATTENTION,),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
+from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, UNPOOLED
 from attnfuse.tracing.specs.pictures.flux_redux import FLUX_REDUX
 from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2
 from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
@@ -100,6 +101,7 @@ _SIGLIP = Spec(
     inputs=(_PIXELS,),
     outputs=(Output("last_hidden_state"),),
     sizes=_picture,
+    patches=(DEVICE_CALLS, UNPOOLED),
 )
 
 SPECS = (

@@ -17,7 +17,7 @@ from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE, QWEN_IMAGE_ED
 from attnfuse.tracing.specs.pictures.sana import SANA, uncounted_instruction
 from attnfuse.tracing.specs.record import Input, Output, Spec
 from attnfuse.tracing.specs.shared.text_encoders import IDS, MASK, text_tokens
-from attnfuse.tracing.specs.videos.hunyuan_video import HUNYUAN_VIDEO
+from attnfuse.tracing.specs.videos.hunyuan_video import HUNYUAN_VIDEO, HUNYUAN_VIDEO_OF_A_PICTURE
 
 _LLAMA = Spec(
     class_name="LlamaModel",
@@ -35,6 +35,7 @@ _LLAMA = Spec(
 _LLAVA = replace(
     _LLAMA,
     class_name="LlavaForConditionalGeneration",
+    families=(HUNYUAN_VIDEO_OF_A_PICTURE,),
     source="hunyuan_video/pipeline_hunyuan_video_image2video.py",
     inputs=(
         IDS,

@@ -53,9 +53,17 @@ def _conditioned(context: SpecContext) -> str:
 
 HUNYUAN_VIDEO = PipelineFamily(
     "HunyuanVideo",
-    ("HunyuanVideoPipeline", "HunyuanSkyreelsImageToVideoPipeline", "HunyuanVideoImageToVideoPipeline"),
+    ("HunyuanVideoPipeline", "HunyuanSkyreelsImageToVideoPipeline"),
     "hunyuan_video/pipeline_hunyuan_video.py",
     _hunyuan_video,
+)
+
+HUNYUAN_VIDEO_OF_A_PICTURE = PipelineFamily(
+    "HunyuanVideo of a picture",
+    ("HunyuanVideoImageToVideoPipeline",),
+    "hunyuan_video/pipeline_hunyuan_video_image2video.py",
+    _hunyuan_video,
+    base=HUNYUAN_VIDEO,
 )
 
 
@@ -83,6 +91,9 @@ HUNYUAN_VIDEO_TRANSFORMER = Spec(
     fixed_settings=(LORA_SCALE,),
 )
 
-FAMILIES = (HUNYUAN_VIDEO,)
+FAMILIES = (
+    HUNYUAN_VIDEO,
+    HUNYUAN_VIDEO_OF_A_PICTURE,
+)
 
 SPECS = (HUNYUAN_VIDEO_TRANSFORMER,)
