@@ -12,17 +12,19 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins, processes
+from attnfuse.component import Component
+from attnfuse.component_files import ComponentWriter, bytes_of
 from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
-from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
-from attnfuse.lora.given import GivenLora, check_used
-from attnfuse.mindir import codec, external
+from attnfuse.incremental import Incremental, check_apart
+from attnfuse.lora.given import Given, check_used
 from attnfuse.output import (
     MANIFEST,
     REPORT,
@@ -53,9 +55,10 @@ from attnfuse.records import (
 from attnfuse.report.model import Report
 from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import Between, Rewritten, rewrite
+from attnfuse.rewriting import Between, rewrite
 from attnfuse.room import check_room
-from attnfuse.sources import Component, Load, Source, open_source
+from attnfuse.shared_weights import SharedWeights
+from attnfuse.sources import Load, Source, open_source
 from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
 from attnfuse.standing import (
     Certified,
@@ -67,12 +70,11 @@ from attnfuse.standing import (
     still_holds,
 )
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Way
+from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Size, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.workers import affordable
 from attnfuse.verify import ComponentVerification, Verification, data_files, require_executor
-from attnfuse.written_weights import streamed_chunks
 
 VerifyLevel: TypeAlias = Literal["none", "static", "sampled", "full"]
 
@@ -81,18 +83,19 @@ VerifyLevel: TypeAlias = Literal["none", "static", "sampled", "full"]
 class CompileRequest:
     """What to compile, for whom, and where to.
 
-    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras` are merged into its
-    weights, `fetch` says which files are read. `output` None writes nothing (a
-    dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
-    of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
-    is a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component
-    whose configuration its class does not take is left out, with `strict_policy` a rule that matches no site is an
-    error. Of `components` (all, where none is named), those of `exclude` are left alone. `trace` is how what is traced
-    is: block by block where that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as
-    there are cores and memory for), which changes nothing but the time it takes. `reporters` are those that write a
-    document of their own into the output. `golden` writes what the unfused graphs came to, for a device: see
+    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already. `dtype`
+    None or "auto" is the type that each component's checkpoint is stored in; `sizes` are those beside the one of
+    `shapes`, of which each component is compiled that differs (see `attnfuse.tracing.several_sizes`). `loras`, and
+    textual inversions among them, change its weights, `fetch` says which files are read. `output` None writes nothing
+    (a dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is
+    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
+    `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache` is
+    a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component whose
+    configuration its class does not take is left out, with `strict_policy` a rule that matches no site is an error. Of
+    `components` (all, where none is named), those of `exclude` are left alone. `trace` is how what is traced is: block
+    by block where that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are
+    cores and memory for), which changes nothing but the time it takes. `reporters` are those that write a document of
+    their own into the output. `golden` writes what the unfused graphs came to, for a device: see
     `attnfuse.pictures.golden`. `between` is called after each pass over each component, and has each graph made again.
     """
 
@@ -102,8 +105,9 @@ class CompileRequest:
     exclude: tuple[str, ...] = ()
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
+    sizes: tuple[Size, ...] = ()
     given: tuple[GivenCall, ...] = ()
-    loras: tuple[GivenLora, ...] = ()
+    loras: tuple[Given, ...] = ()
     fetch: Fetch = NOTHING_NAMED
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)
@@ -230,17 +234,17 @@ def _check_golden(request: CompileRequest, source: Source) -> None:
     require_runtime("--golden", "cpu")
     if request.check:
         raise UsageError("--check compares, and --golden is no part of that; drop it.")
-    if source.single_file or request.components or request.shapes.dynamic is not None:
-        raise UsageError("--golden runs all components of a pipeline, of known sizes; drop it, or name a pipeline.")
+    if source.single_file or request.components or request.sizes or request.shapes.dynamic is not None:
+        raise UsageError("--golden runs all components of a pipeline, of one known size; drop it, or name a pipeline.")
     from attnfuse.pictures.golden import check_loop
 
-    for folder in source.paths:
-        check_loop(folder)
+    check_loop(next(iter(source.paths)))
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
     """The source, of which nothing was traced yet, what is known of earlier compiles, and the passes to run."""
-    check_asked(request.target, request.dtype)
+    for dtype in (request.dtype, *dict(request.shapes.dtypes).values()):
+        check_asked(request.target, dtype)
     passes = pass_manager.chosen(request.policy.options)
     known, source = Incremental(None), request.source
     if isinstance(source, str):
@@ -262,6 +266,7 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             ),
             request.trace,
             request.loras,
+            request.sizes,
         )
     if request.exclude and source.single_file:
         raise UsageError(f"--exclude is for the components of a pipeline, and {request.source} is one; drop it.")
@@ -283,19 +288,22 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
     results: list[ComponentResult] = []
     refused: TraceError | None = None
     disk = 0
+    weights_of = SharedWeights(source.bases)
     with (
         _work_folder() as work,
         _components(request, source, work, progress, failed, weights=weights) as components,
     ):
         for component in components:
             progress.stage(component.name, "rewrite")
+            component = weights_of.with_places(component)
             try:
                 rewritten, data = rewrite(component, request.policy, request.target, passes, request.between)
             except TraceError as error:
                 refused = _refused(failed, component, error, refused)
                 continue
+            weights_of.keep(component, partial(bytes, data))
             results.append(ComponentResult(component, rewritten))
-            disk += _bytes_of(component, rewritten, data) if weights else 0
+            disk += bytes_of(component, rewritten, data) if weights else 0
     if refused is not None and not results:
         raise refused
     if request.strict_policy:
@@ -325,9 +333,11 @@ def _produce(
     data = {} if request.data is None else data_files(request.data, source.names)
     # What nothing can be added to is said before the long work.
     before = _standing(request, source, target, known)
+    weights_of = SharedWeights(source.bases)
     stays = () if before is None else before.kept
     check_used(source.loras, [*source.owners, *(component.owner for component in stays)])
     known.begin(target, request.policy, request.target, passes)
+    writer = ComponentWriter(request.policy, request.target, passes, request.between, known, sink, progress)
     carried = source.carried()
     for name, text in ({} if carried is None else carried.files).items():
         sink.write(name, [text])
@@ -340,12 +350,14 @@ def _produce(
                     inputs[given] = _digest(path, known, progress)
             graph = target.path.name if target.is_file else component.graph_name
             component = replace(component, graph_name=graph)  # a file of edited weights is called after it
+            component = weights_of.with_places(component)
             try:
-                rewritten, data_of = _write_graph(component, graph, request, passes, known, sink, progress)
+                rewritten, data_of = writer.graph(component, graph)
             except TraceError as error:
                 refused = _refused(failed, component, error, refused)
                 continue
-            lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
+            weights_of.keep(component, data_of)
+            lossy = writer.weights(component, rewritten, data_of, inputs)
             result = ComponentResult(component, rewritten, graph, lossy)
             if request.target.runtime == "lite":
                 result = replace(result, config=write_config(result, request.target, target, sink))
@@ -430,7 +442,7 @@ def _verified_before(
     """What a certificate that stands in the output tells of the component, if it is of the same files and question."""
     if stood is None or request.verify == "none":
         return None
-    asked = asked_of(request.policy, result.name, result.component.owner, result.sites)
+    asked = asked_of(request.policy, result.component.asked_as, result.component.owner, result.sites)
     own = {name: sink.files[name] for name in (result.graph, *result.variables)}
     if not answers(stood, asked, request.verify, request.seed, data):
         return None
@@ -502,64 +514,6 @@ def _without_paths(text: str, paths: Iterable[Path]) -> str:
     for path in (found for given in paths for found in (given.resolve(), given)):
         text = text.replace(f"{path}/", "").replace(str(path), path.name)
     return text.rstrip(".")
-
-
-def _write_graph(
-    component: Component,
-    name: str,
-    request: CompileRequest,
-    passes: Sequence[pass_manager.Pass],
-    known: Incremental,
-    sink: Sink,
-    progress: Progress,
-) -> tuple[Rewritten, Callable[[], bytes]]:
-    """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output. What reads it anew
-    comes with it."""
-    standing = known.graph(component, name) if request.between is None else None
-    if standing is not None:
-        progress.stage(component.name, "unchanged")
-        sink.adopt(name, known.standing(name), standing.file)
-        return standing.rewritten, known.standing(name).read_bytes
-    progress.stage(component.name, "rewrite")
-    rewritten, data = rewrite(component, request.policy, request.target, passes, request.between)
-    known.keep_graph(component, KnownGraph(rewritten, sink.write(name, [data])))
-    return rewritten, lambda: data
-
-
-def _bytes_of(component: Component, rewritten: Rewritten, data: bytes) -> int:
-    """Bytes of a graph and of the weights that are written for it; those of the source's files are linked."""
-    location = component.streamed_name or rewritten.edited_file
-    return len(data) + (external.end_of(codec.parse(data, component.where), location) if location else 0)
-
-
-def _write_weights(
-    component: Component,
-    rewritten: Rewritten,
-    data_of: Callable[[], bytes],
-    inputs: Mapping[str, FileDigest],
-    known: Incremental,
-    sink: Sink,
-    progress: Progress,
-) -> tuple[str, ...]:
-    """Hand the component's weights to the sink, those of the graph that `data_of` reads; the parameters that lost
-    values to their type."""
-    for location, path in component.adopted.items():
-        sink.adopt(location, path, inputs[location])
-    location = component.streamed_name or rewritten.edited_file
-    if not location:
-        return ()
-    standing = known.weights(component, rewritten, location)
-    if standing is not None:
-        sink.adopt(location, known.standing(location), standing.file)
-        return standing.lossy
-    progress.stage(component.name, "weights")
-    lossy: list[str] = []
-    graph = codec.parse(data_of(), component.where) if rewritten.edited else component.parse()
-    if isinstance(sink, OutputStage):
-        check_room(sink.place.path, external.end_of(graph, location))
-    written = sink.write(location, streamed_chunks(component, graph, location, progress, lossy))
-    known.keep_weights(component, rewritten, location, KnownWeights(written, tuple(lossy)))
-    return tuple(lossy)
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:

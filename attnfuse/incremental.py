@@ -26,6 +26,7 @@ from attnfuse import plugins
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import FORMAT, Store, key_of
 from attnfuse.cache.traces import Traces
+from attnfuse.component import Component
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.output import FileDigest, OutputPlace, OutputStage
 from attnfuse.pass_manager import Pass
@@ -33,7 +34,6 @@ from attnfuse.policy import Policy
 from attnfuse.processes import started_ns
 from attnfuse.rewriting import Rewritten
 from attnfuse.serialisation import parse_json, to_json
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 
 #: Beside attnfuse and the passes: what reads, computes and writes for them.
@@ -187,14 +187,15 @@ class Incremental:
 
     def _weights_key(self, component: Component, rewritten: Rewritten, location: str) -> str:
         digests = {file: self.digests.of(file).sha256 for file in _read_for_weights(component)}
-        lies: list[list[Any]] = [[name, digests[source.file], source.key] for name, source in component.weights.items()]
+        lies: list[list[Any]] = [
+            [name, digests[source.file], source.key, _plain(source.taken)] for name, source in component.weights.items()
+        ]
         lies += [[place, digests[file]] for place, file in component.adopted.items()]
         lies += [
-            [name, digests[one.file], one.up, one.down, one.scale, one.rows, one.of]
-            for name, ones in sorted(component.added.items())
-            for one in ones
+            [name, digests[one.file], *one.identity] for name, ones in sorted(component.added.items()) for one in ones
         ]
-        return _key([location, key_of(component.data), lies, rewritten.edited, self._engine])
+        shared = sorted(component.shared)
+        return _key([location, key_of(component.data), lies, rewritten.edited, shared, self._engine])
 
     def _sources(self, packages: Sequence[str]) -> str:
         """What says that these packages, and the libraries below all, are the same."""

@@ -6,7 +6,7 @@ Imports nothing of the project.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(given: str, known: Iterable[str], *, similarity: float = 0.5) -> str | None:
@@ -37,3 +37,9 @@ def counted(count: int, noun: str) -> str:
 def shortened(text: str, most: int) -> str:
     """The text, or as much of its beginning as fits into so many characters."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def some(keys: Sequence[str]) -> str:
+    """`tensor 'a'`, `tensors 'a', 'b', 'c' and 4 more`."""
+    shown = ", ".join(repr(key) for key in keys[:3])
+    return f"tensor{'s' if len(keys) > 1 else ''} {shown}{f' and {len(keys) - 3} more' if len(keys) > 3 else ''}"

@@ -1,4 +1,6 @@
-"""The names that models had where they were first published, in those of diffusers: LDM's and SGM's UNets, Flux's.
+"""The names that models had where they were first published, in those of diffusers.
+
+LDM's and SGM's UNets and VAEs (Stable Diffusion 1, 2, XL), OpenCLIP's text encoders, Flux's transformers.
 
 Sources: mindone's `loaders/single_file_utils.py` (`convert_ldm_unet_checkpoint`, `convert_ldm_vae_checkpoint`,
 `convert_open_clip_checkpoint`, `convert_flux_transformer_checkpoint_to_diffusers`), diffusers' of the same names.
@@ -10,10 +12,10 @@ Imports nothing of the project.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 Rows = tuple[tuple[int, int], ...]
 
@@ -23,7 +25,8 @@ class Piece:
     """A tensor under the name it has in diffusers, made of one under its original name.
 
     `rows` are runs of its first axis, one after the other, in parts of which all of it has `of`; none means all of it.
-    With `transposed` its two axes are exchanged. `leaf` is what follows the module: "weight", "bias".
+    With `transposed` its two axes are exchanged; `flat` leaves out those of size 1 behind the second. `leaf` is what
+    follows the module: "weight", "bias".
     """
 
     module: str
@@ -31,6 +34,7 @@ class Piece:
     rows: Rows = ()
     of: int = 1
     transposed: bool = False
+    flat: bool = False
 
 
 _RESNET = {
@@ -47,6 +51,7 @@ _UNET_MODULES = {
     "input_blocks.0.0": "conv_in",
     "out.0": "conv_norm_out",
     "out.2": "conv_out",
+    "label_emb": "class_embedding",
 }
 
 
@@ -150,26 +155,125 @@ _FLUX_PARTS: Mapping[str, tuple[Piece, ...]] = {
 }
 
 
-@cache
-def _flux_patterns(separator: str) -> tuple[tuple[re.Pattern[str], tuple[Piece, ...]], ...]:
-    whole = {original: (Piece(name, ""),) for original, name in _FLUX.items()}
+_Table: TypeAlias = tuple[tuple[re.Pattern[str], tuple[Piece, ...]], ...]
+
+
+def _table(whole: Mapping[str, str], parts: Mapping[str, tuple[Piece, ...]], separator: str = ".") -> _Table:
+    """Patterns of original names, with what each becomes; {i} is a number."""
+    pieces = {**{original: (Piece(name, ""),) for original, name in whole.items()}, **parts}
     return tuple(
-        (re.compile(re.escape(original.replace(".", separator)).replace(r"\{i\}", r"(\d+)")), pieces)
-        for original, pieces in {**whole, **_FLUX_PARTS}.items()
+        (re.compile(re.escape(original.replace(".", separator)).replace(r"\{i\}", r"(\d+)")), made)
+        for original, made in pieces.items()
     )
+
+
+def _looked_up(table: _Table, name: str) -> Iterator[Piece]:
+    for pattern, pieces in table:
+        if (found := pattern.fullmatch(name)) is not None:
+            number = found[1] if pattern.groups else ""
+            yield from (replace(piece, module=piece.module.replace("{i}", number)) for piece in pieces)
+            return
+
+
+@cache
+def _flux_table(separator: str) -> _Table:
+    return _table(_FLUX, _FLUX_PARTS, separator)
 
 
 def flux(module: str, leaf: str, config: Mapping[str, Any], separator: str = ".") -> Iterator[Piece]:
     """A module of a transformer of Flux; nothing where it is none. A norm's `scale` is its weight."""
-    for pattern, pieces in _flux_patterns(separator):
-        found = pattern.fullmatch(module)
-        if found is not None:
-            number = found[1] if pattern.groups else ""
-            for piece in pieces:
-                name = piece.module.replace("{i}", number)
-                yield replace(piece, module=name, leaf="weight" if leaf == "scale" else leaf)
-            return
+    for piece in _looked_up(_flux_table(separator), module):
+        yield replace(piece, leaf="weight" if leaf == "scale" else leaf)
+
+
+_VAE_MODULES = {
+    **{name: name for name in ("quant_conv", "post_quant_conv")},
+    **{f"{half}.{name}": f"{half}.{name}" for half in ("encoder", "decoder") for name in ("conv_in", "conv_out")},
+    **{f"{half}.norm_out": f"{half}.conv_norm_out" for half in ("encoder", "decoder")},
+}
+_VAE_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
+_VAE_MIDDLE = re.compile(r"(encoder|decoder)\.mid\.(?:block_([12])|(attn_1))\.(\w+)")
+_VAE_LEVEL = re.compile(r"(?:(encoder)\.down|(decoder)\.up)\.(\d+)\.(?:block\.(\d+)\.(\w+)|(down|up)sample\.conv)")
+
+
+def vae(module: str, leaf: str, config: Mapping[str, Any]) -> Iterator[Piece]:
+    """A module of a VAE of LDM; nothing where it is none. Projections of its attention are convolutions there."""
+    if module in _VAE_MODULES:
+        yield Piece(_VAE_MODULES[module], leaf)
+    elif (found := _VAE_MIDDLE.fullmatch(module)) is not None:
+        half, number, attention, rest = found.groups()
+        if attention and rest in _VAE_ATTENTION:
+            name = f"{half}.mid_block.attentions.0.{_VAE_ATTENTION[rest]}"
+            yield Piece(name, leaf, flat=rest != "norm" and leaf == "weight")
+        elif number:
+            yield Piece(f"{half}.mid_block.resnets.{int(number) - 1}.{_vae_resnet(rest)}", leaf)
+    elif (found := _VAE_LEVEL.fullmatch(module)) is not None:
+        encoder, _, level, layer, rest, side = found.groups()
+        levels = config.get("block_out_channels")
+        # The decoder's levels are counted from the picture up.
+        count = len(levels) if isinstance(levels, list) else 0
+        block = f"encoder.down_blocks.{level}" if encoder else f"decoder.up_blocks.{count - 1 - int(level)}"
+        yield Piece(f"{block}.resnets.{layer}.{_vae_resnet(rest)}" if layer else f"{block}.{side}samplers.0.conv", leaf)
+
+
+def _vae_resnet(rest: str) -> str:
+    return "conv_shortcut" if rest == "nin_shortcut" else rest
+
+
+_LAYER = "text_model.encoder.layers.{i}"
+_OPEN_CLIP = _table(
+    {
+        "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
+        "positional_embedding": "text_model.embeddings.position_embedding.weight",
+        **{f"ln_final.{leaf}": f"text_model.final_layer_norm.{leaf}" for leaf in ("weight", "bias")},
+        **{
+            f"transformer.resblocks.{{i}}.{original}.{leaf}": f"{_LAYER}.{name}.{leaf}"
+            for original, name in {
+                "ln_1": "layer_norm1",
+                "ln_2": "layer_norm2",
+                "mlp.c_fc": "mlp.fc1",
+                "mlp.c_proj": "mlp.fc2",
+                "attn.out_proj": "self_attn.out_proj",
+            }.items()
+            for leaf in ("weight", "bias")
+        },
+    },
+    {
+        "text_projection": (Piece("text_projection.weight", "", transposed=True),),
+        **{
+            f"transformer.resblocks.{{i}}.attn.in_proj_{leaf}": tuple(
+                Piece(f"{_LAYER}.self_attn.{name}_proj.{leaf}", "", rows, 3)
+                for name, rows in zip(_QKV, _THIRDS, strict=True)
+            )
+            for leaf in ("weight", "bias")
+        },
+    },
+)
+
+
+def open_clip(key: str) -> Iterator[Piece]:
+    """A tensor of a text encoder of OpenCLIP, by its whole name; nothing where it is none."""
+    for piece in _looked_up(_OPEN_CLIP, key):
+        module, _, leaf = piece.module.rpartition(".")
+        yield replace(piece, module=module, leaf=leaf)
 
 
 ORIGINALS = {"UNet2DConditionModel": unet, "FluxTransformer2DModel": flux}
 """The denoisers whose original names are known, by class."""
+
+
+OF_DENOISER = "model.diffusion_model."
+"""What single files have before the names of the denoiser's tensors, if anything."""
+
+BARE = {
+    **dict.fromkeys(("input_blocks", "middle_block", "output_blocks", "time_embed", "out", "label_emb"), OF_DENOISER),
+    **dict.fromkeys(("double_blocks", "single_blocks", "img_in", "txt_in", "time_in", "vector_in"), OF_DENOISER),
+    **dict.fromkeys(("guidance_in", "final_layer"), OF_DENOISER),
+}
+"""How names begin that have nothing before them, and what they would have."""
+
+
+def is_original(keys: Iterable[str]) -> bool:
+    """Whether tensors of these names are a denoiser's under its original ones."""
+    known = ("input_blocks.0.0.weight", "double_blocks.0.img_attn.qkv.weight")
+    return not {name for key in known for name in (key, OF_DENOISER + key)}.isdisjoint(keys)

@@ -24,10 +24,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
 from attnfuse.lora.fitting import FIXED_NAME, baked_in
-from attnfuse.lora.given import GivenLora
+from attnfuse.lora.given import Given
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
@@ -49,11 +50,13 @@ from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import ComponentEntry, Manifest, ManifestComponent, Report
 from attnfuse.report.page import page
 from attnfuse.rewriting import original_at, rewrite
-from attnfuse.sources import SUFFIX, Component, Load, Source, open_source
+from attnfuse.shared_weights import with_places_in
+from attnfuse.source_files import SUFFIX, check_same_vae
+from attnfuse.sources import Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import STAYS, Certified, certificates, says_more, still_holds
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Way
+from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Size, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.verify import (
@@ -84,7 +87,8 @@ class Written:
 
     def asked(self, component: ManifestComponent) -> Asked:
         """What the policy says to the component's sites."""
-        return asked_of(self.policy(component), component.name, component.owner, self.entry(component).sites)
+        name = component.base or component.name
+        return asked_of(self.policy(component), name, component.owner, self.entry(component).sites)
 
     def policy(self, component: ManifestComponent) -> Policy:
         """The rules that it was compiled with, and the options of the passes."""
@@ -163,8 +167,9 @@ class SourceRequest:
     components: tuple[str, ...] = ()
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
+    sizes: tuple[Size, ...] = ()
     given: tuple[GivenCall, ...] = ()
-    loras: tuple[GivenLora, ...] = ()
+    loras: tuple[Given, ...] = ()
     fetch: Fetch = NOTHING_NAMED
     cache: Path | None = None
     strict_config: bool = False
@@ -177,7 +182,9 @@ def open_for(output: Path, request: SourceRequest) -> Source:
     written = read_written(output)
     if request.cache is not None:
         check_apart(request.cache, output, Path(request.source))
-    names = request.components or tuple(component.name for component in written.manifest.components)
+    components = written.manifest.components
+    bases = {component.name: component.base or component.name for component in components}
+    names = tuple(dict.fromkeys(bases.get(name, name) for name in request.components or bases))
     target = Target(written.manifest.runtime, written.manifest.soc)
     return open_source(
         request.source,
@@ -189,6 +196,7 @@ def open_for(output: Path, request: SourceRequest) -> Source:
         Terms(floats=target.floats, strict_config=request.strict_config, fetch=request.fetch),
         request.trace,
         request.loras,
+        request.sizes,
     )
 
 
@@ -268,7 +276,9 @@ def _chosen(written: Written, request: VerifyRequest) -> list[ManifestComponent]
     if request.source is not None:
         for name in request.components or names:
             if name not in request.source.names:
-                raise UsageError(f"the source has no component {name!r}, which {request.output} holds.")
+                other = any(component.name == name and component.base for component in written.manifest.components)
+                cure = "; give every --size that it was compiled with, in order" if other else ""
+                raise UsageError(f"the source has no component {name!r}, which {request.output} holds{cure}.")
     return [c for c in written.manifest.components if not request.components or c.name in request.components]
 
 
@@ -341,15 +351,17 @@ class _Job:
         source = self.load(self.component.name, self.progress, weights=True)
         if baked_in(source.fixed) != baked_in(self.component.fixed):
             raise UsageError(
-                f"{self.component.name} of {self.request.output} was compiled with other LoRAs than --lora gives (see "
-                f"{FIXED_NAME} in its {MANIFEST}); give the same."
+                f"{self.component.name} of {self.request.output} was compiled with other LoRAs or textual inversions "
+                f"than --lora and --textual-inversion give (see {FIXED_NAME} in its {MANIFEST}); give the same."
             )
+        fixed = ([one.name for one in of] for of in (source.fixed, self.component.fixed))
+        check_same_vae(f"{self.component.name} of {self.request.output}", *fixed)
         changed = self._changed_inputs(source)
         if (
             stood is not None
             and not changed
             and answers(stood, asked, self.request.level, self.request.seed, self.data)
-            and still_holds(stood, files, _original(source, files, has_edited=self._has_edited(source)))
+            and still_holds(stood, files, _original(source, files, holds_others=self._holds_others(source)))
         ):
             return recorded(stood), True
         return self._against(source, work, changed), False
@@ -379,8 +391,10 @@ class _Job:
         known = self.written.manifest.inputs
         return [name for name, path in source.inputs.items() if name not in known or digest(path) != known[name]]
 
-    def _has_edited(self, source: Component) -> bool:
-        """Whether the graph has weights that are made of the source's."""
+    def _holds_others(self, source: Component) -> bool:
+        """Whether the graph has weights that are made of the source's, or lie in another component's file."""
+        if source.base:
+            return True
         names = {parameter_name(p) for p in external.parameters(source.parse())}
         path = self.folder / self.component.graph
         graph = codec.parse(codec.read_bytes(path), str(path))
@@ -389,14 +403,14 @@ class _Job:
     def _against(self, source: Component, work: Path, changed: Sequence[str]) -> ComponentVerification:
         manifest, policy = self.written.manifest, self.written.policy(self.component)
         target, passes = Target(manifest.runtime, manifest.soc), pass_manager.chosen(policy.options)
-        source = replace(source, graph_name=self.component.graph)
         fused = self.folder / self.component.graph
+        source = replace(with_places_in(source, fused), graph_name=self.component.graph)
         findings = self._weights(source)
         if source.batches and rewrite(source, policy, target, passes)[1] != codec.read_bytes(fused):
             raise UsageError(f"{fused} is for any batch and not what this attnfuse writes; compile it again.")
         self.progress.stage(self.component.name, "verify")
         staged = Staged(
-            source, self.written.entry(self.component).sites, self.component.variables, self._has_edited(source)
+            source, self.written.entry(self.component).sites, self.component.variables, self._holds_others(source)
         )
         found = verify_staged(
             staged,
@@ -425,7 +439,7 @@ class _Job:
             return findings
         self.progress.stage(self.component.name, "weights")
         path = self.folder / self.component.graph
-        graph = codec.parse(codec.read_bytes(path), str(path)) if self._has_edited(source) else source.parse()
+        graph = codec.parse(codec.read_bytes(path), str(path)) if self._holds_others(source) else source.parse()
         if Digests().write(location, streamed_chunks(source, graph, location, self.progress, [])) != known[location]:
             findings.append(f"{location} does not hold the source's weights: its digest differs.")
         return findings
@@ -440,14 +454,14 @@ def _difference(path: Path, known: FileDigest) -> str:
 
 
 def _original(
-    source: Component, files: Mapping[str, FileDigest], *, has_edited: bool
+    source: Component, files: Mapping[str, FileDigest], *, holds_others: bool
 ) -> tuple[str, dict[str, FileDigest]]:
     """What a certificate says of the source's side, as `verify_staged` has it."""
     data = original_at(source, VERIFIED_BATCHES[0]) if source.batches else source.data
     if source.original is not None:
         weights = {name: digest(path) for name, path in source.adopted.items()}
     else:
-        weights = {} if has_edited else {name: files[name] for name in source.variables}
+        weights = {} if holds_others else {name: files[name] for name in source.variables}
     return hashlib.sha256(data).hexdigest(), weights
 
 

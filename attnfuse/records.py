@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.decisions import SiteRecord
 from attnfuse.names import counted
 from attnfuse.output import FileDigest, OutputPlace
@@ -20,7 +21,6 @@ from attnfuse.report.build import report as build_report
 from attnfuse.report.model import Manifest, ManifestComponent, ManifestInput, ManifestPipeline, Report
 from attnfuse.rewriting import Rewritten, original_at
 from attnfuse.serialisation import to_json
-from attnfuse.sources import Component
 from attnfuse.standing import STAYS, certificates, says_more, still_holds
 from attnfuse.targets import Target
 from attnfuse.targets.converter import converted_type
@@ -54,7 +54,14 @@ class ComponentResult:
     def variables(self) -> tuple[str, ...]:
         """The files beside the result's graph, relative to it."""
         beside = self.rewritten.edited_file
+        if self.rewritten.files:
+            return self.rewritten.files
         return (*self.component.variables, beside) if beside else self.component.variables
+
+    @property
+    def holds_others(self) -> bool:
+        """Whether weights of a traced component were edited, or lie in another's file."""
+        return self.component.original is None and bool(self.rewritten.edited or self.component.base)
 
     @property
     def sites(self) -> tuple[SiteRecord, ...]:
@@ -155,7 +162,7 @@ def queries_of(results: Sequence[ComponentResult]) -> list[SiteQuery]:
 
 
 def _query(result: ComponentResult, record: SiteRecord) -> SiteQuery:
-    return SiteQuery(result.name, result.component.owner, record.module, record.facts)
+    return SiteQuery(result.component.asked_as, result.component.owner, record.module, record.facts)
 
 
 def _plain_decision(decision: PolicyDecision) -> dict[str, Any]:
@@ -188,7 +195,8 @@ def manifest_of(
 
 
 def _pipeline(carried: Carried, components: Sequence[ManifestComponent]) -> ManifestPipeline:
-    made = ManifestPipeline.model_validate({**to_json(carried.facts), "files": tuple(carried.files)})
+    facts = {**to_json(carried.facts), "sizes": carried.facts.sizes, "files": tuple(carried.files)}
+    made = ManifestPipeline.model_validate(facts)
     return made.told_of(components)
 
 
@@ -214,6 +222,7 @@ def _manifest_component(result: ComponentResult, target: Target) -> ManifestComp
     return ManifestComponent(
         name=component.name,
         owner=component.owner,
+        base=component.base or None,
         dtype=component.dtype,
         dtype_from=component.dtype_from,
         warnings=component.warnings,
@@ -285,7 +294,7 @@ def original_files(
     """The digest of the graph that a verification holds the result against, and its weights."""
     component = result.component
     weights = component.variables
-    if component.original is None and result.rewritten.edited:
+    if result.holds_others:
         weights = ()  # those of the output are not the original's, which are in no file of one graph
     data = original_at(component, VERIFIED_BATCHES[0]) if component.batches else component.data
     read = inputs if component.original is not None else files

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from attnfuse import collector, pass_manager, plugins
+from attnfuse.component import Component
 from attnfuse.cost.compare import compare
 from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
@@ -32,7 +33,6 @@ from attnfuse.report.build import (
     with_ids,
 )
 from attnfuse.report.model import BesideEntry, KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
 from attnfuse.verify.graph.structure import check_fused_nodes, check_interface, check_structure
@@ -50,7 +50,7 @@ class Rewritten:
     is left beside fused nodes. `weights` are those whose values were asked for, with their digests (see
     `WeightValues.asked`): with other values something else might have become of the graph. `edited` are the weights
     that are made of the source's (see `mindir.edits`), and `edited_file` is where they alone are written, "" where it
-    is with the others.
+    is with the others. `files` are those that the weights lie in, of a component that shares some with another.
     """
 
     nodes: int
@@ -67,6 +67,7 @@ class Rewritten:
     weights: tuple[tuple[str, str], ...] = ()
     edited: tuple[str, ...] = ()
     edited_file: str = ""
+    files: tuple[str, ...] = ()
 
 
 Between: TypeAlias = Callable[[str, pass_manager.Ran], None]
@@ -169,7 +170,7 @@ def _rewrite(
     work = _Work(component, original, policy, target, values)
     try:
         model, context, changed = _run(work, passes, verifier, between)
-        edited, edited_file = settle(model, component)
+        settled = settle(model, component)
         _check_result(name, original, model, context)
     except Exception as error:
         if not _is_defect(error):
@@ -193,10 +194,11 @@ def _rewrite(
         cost=_cost(component, original, model, target.soc, sites),
         beside=beside(model, sites),
         weights=values.asked,
-        edited=edited,
-        edited_file=edited_file,
+        edited=settled.edited,
+        edited_file=settled.edited_file,
+        files=settled.files,
     )
-    return rewritten, codec.serialise(model.proto) if changed else source
+    return rewritten, codec.serialise(model.proto) if changed or settled.files else source
 
 
 def _cost(component: Component, original: Model, model: Model, soc: str, sites: Sequence[SiteRecord]) -> Comparison:
@@ -232,7 +234,7 @@ def _run(
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
     component, model = work.component, work.original.copy()
     context = pass_manager.Context(
-        component.name,
+        component.asked_as,
         component.owner,
         work.policy,
         work.target,

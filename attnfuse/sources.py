@@ -7,120 +7,70 @@ hub id, a demo), traced by `attnfuse.tracing`, each component in a subprocess of
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import ValidationError
-
 from attnfuse.cache.traces import TraceKey, Traces
+from attnfuse.component import Component
 from attnfuse.errors import SourceError, UsageError
+from attnfuse.lora import inversion
 from attnfuse.lora.fitting import FIXED_NAME, fit, told
-from attnfuse.lora.given import GivenLora, Lora, read_loras
+from attnfuse.lora.given import Added, Given, Lora, named, read_given
+from attnfuse.lora.inversion import Inversion
 from attnfuse.mindir import codec, dtypes, external
-from attnfuse.mindir.low_rank import LowRank
 from attnfuse.mindir.schema import ModelProto
-from attnfuse.mindir.stored import StoredWeights
-from attnfuse.mindir.values import WeightValues
-from attnfuse.output import MANIFEST
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.progress import Progress
-from attnfuse.report.model import ONLY_GRAPHS, Manifest
+from attnfuse.source_files import (
+    SUFFIX,
+    already_written,
+    check_not_weights,
+    check_single_file,
+    check_variant,
+    found_files,
+    is_graph,
+)
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.carried import Carried, carried
-from attnfuse.tracing.checkpoint import is_of_variant, stored_tensors
 from attnfuse.tracing.contract import (
     AUTO,
     DEFAULT_WAY,
     DYNAMIC_BATCHES,
+    NOTHING_NAMED,
     ComponentPlan,
+    Fetch,
     FixedValue,
     ShapeOptions,
+    Size,
     StoredWeight,
-    TensorSpec,
-    Traced,
     TracedComponent,
     Way,
     open_spec,
 )
-from attnfuse.tracing.folder import read_json
+from attnfuse.tracing.folder import VAE, read_json
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.original import tensors_of
 from attnfuse.tracing.parts import WHOLE, Part, Terms
 from attnfuse.tracing.plan import Planned, plan_all, survey
+from attnfuse.tracing.several_sizes import put_together
 from attnfuse.tracing.workers import Workers
 
-SUFFIX = ".mindir"
 _AGAIN = (
     "attnfuse wrote this graph: what it fused counts as fused in the source; for another policy or SoC, compile what "
     "it was made of"
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
-    """One graph and its weights.
-
-    `data` is the source graph's bytes; `graph_name` the file name it goes by in an output folder. Weights are inline,
-    or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
-    `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
-    files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
-    `added` is what LoRAs add to weights of a checkpoint, by parameter. For any batch, `batches` are the source graphs
-    at several, `data` being the first of them. `fixed` is what the graph has fixed that a pipeline may set at run time,
-    as far as is known. `traced` says how it was traced, if it was.
-    """
-
-    name: str
-    owner: str
-    where: str
-    data: bytes
-    graph_name: str
-    adopted: Mapping[str, Path] = field(default_factory=dict)
-    streamed_name: str | None = None
-    weights: Mapping[str, StoredWeight] = field(default_factory=dict)
-    added: Mapping[str, Sequence[LowRank]] = field(default_factory=dict)
-    outputs: tuple[TensorSpec, ...] | None = None
-    dtype: str | None = None
-    dtype_from: str = ""
-    warnings: tuple[str, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
-    original: Path | None = None
-    inputs: Mapping[str, Path] = field(default_factory=dict)
-    batches: Mapping[int, bytes] = field(default_factory=dict)
-    fixed: tuple[FixedValue, ...] = ()
-    traced: Traced | None = None
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The files beside the graph, relative to it."""
-        return (self.streamed_name,) if self.streamed_name is not None else tuple(self.adopted)
-
-    def parse(self) -> ModelProto:
-        """A fresh message of the source graph."""
-        return codec.parse(self.data, self.where)
-
-    def values(self, graph: ModelProto | None = None) -> WeightValues:
-        """What its weights hold, for the few that a decision hangs on; nothing is read before it is asked for.
-
-        `graph` is the message of its source graph, for whoever has it.
-        """
-        return WeightValues(graph or self.parse(), self.adopted, self.weights, self.added)
-
-    def stored(self) -> StoredWeights:
-        """Its weights, where they lie."""
-        return StoredWeights(self.parse(), self.adopted, self.weights, self.added)
-
-
 class Source(Protocol):
     """Something that can be compiled."""
 
     @property
-    def loras(self) -> Sequence[Lora]:
+    def loras(self) -> Sequence[Added]:
         """What is merged into its weights."""
 
     @property
@@ -138,6 +88,10 @@ class Source(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """The components it has (or those asked for), in order."""
+
+    @property
+    def bases(self) -> Collection[str]:
+        """The components in `names` whose weights others share, being of another size."""
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -186,106 +140,88 @@ def open_source(
     traces: Traces | None = None,
     terms: Terms = WHOLE,
     way: Way = DEFAULT_WAY,
-    loras: Sequence[GivenLora] = (),
+    loras: Sequence[Given] = (),
+    sizes: Sequence[Size] = (),
 ) -> Source:
     """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
-    `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
-    traced, in that `way`; `loras` are merged into the weights of a checkpoint. Raises SourceError where nothing is
-    there or a LoRA cannot be read, UsageError for options that do not fit it.
+    `sizes` are those beside the one of `shapes`; `given` are the user's own inputs for components of a pipeline,
+    `traces` those made before; `terms` are for what is traced, in that `way`; `loras`, and textual inversions among
+    them, change the weights of a checkpoint. Raises SourceError where nothing is there or one of these cannot be read,
+    UsageError for options that do not fit it.
     """
     wanted = tuple(components)
-    path = Path(source)
-    if _is_graph(path):
+    path, fetch = Path(source), terms.fetch
+    if fetch.config:
+        check_single_file(path)
+    elif is_graph(path):
+        check_not_weights(path)
+        if fetch.vae:
+            raise UsageError(f"{path} is a traced graph; --vae is for pipelines.")
         if given:
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
         if loras:
             raise UsageError(
-                f"{path} is a traced graph, whose weights may have a LoRA in them already; --lora is for pipelines:"
-                " compile the checkpoint."
+                f"{path} is a traced graph, whose weights may have a LoRA or a textual inversion in them already;"
+                " --lora and --textual-inversion are for pipelines: compile the checkpoint."
             )
+        if sizes:
+            raise UsageError(f"{path} is a traced graph of one size; trace the pipeline again for several.")
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
-    _check_not_compiled(path)
-    folder = tracing_source.resolve(source, fetch=terms.fetch)
+    if sizes and given:
+        raise UsageError("what --inputs gives is of fixed shapes, and several sizes are asked for; drop one.")
+    folder, terms = found_files(source, terms)
     planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
-    if terms.fetch.variant:
-        _check_variant(terms.fetch.variant, folder, planned)
-    planned = replace(planned, plans=tuple(_in_way(plan, way, terms.fetch.variant) for plan in planned.plans))
-    return PipelineSource(folder, planned, traces, read_loras(loras, planned.models))
-
-
-def _check_not_compiled(folder: Path) -> None:
-    """Raise UsageError for a folder that attnfuse wrote: it has a pipeline's configurations, and no weights of it."""
-    manifest = _manifest(folder / MANIFEST)
-    if manifest is None:
-        return
-    origin = ONLY_GRAPHS if manifest.pipeline is None else manifest.pipeline.origin
-    raise UsageError(
-        f"{folder} was compiled by attnfuse already; its source was {origin}: name that. What was decided is told by "
-        f"attnfuse explain {folder}, and attnfuse verify {folder} checks it."
+    if sizes:
+        others = [(size, plan_all(folder, dtype or AUTO, size.shapes, wanted, (), terms)) for size in sizes]
+        planned = put_together(planned, others)
+    if fetch.variant:
+        check_variant(fetch.variant, folder, planned)
+    made = (_told_of_vae(_in_way(plan, way, fetch.variant), terms.vae) for plan in planned.plans)
+    planned = replace(planned, plans=tuple(made))
+    return PipelineSource(
+        folder, planned, traces, read_given(loras, planned.models), checkpoint=terms.checkpoint, vae=terms.vae
     )
 
 
-def is_output(folder: Path) -> bool:
-    """Whether attnfuse wrote this folder."""
-    return _manifest(folder / MANIFEST) is not None
-
-
-def _manifest(path: Path) -> Manifest | None:
-    """A manifest of attnfuse's; None where there is none, or none that this version reads."""
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _already_written(graph: Path, data: bytes) -> bool:
-    """Whether attnfuse wrote this graph file, by the manifest of the folder or beside the file."""
-    for path in (graph.with_name(MANIFEST), graph.with_name(f"{graph.stem}.{MANIFEST}")):
-        manifest = _manifest(path)
-        known = None if manifest is None else manifest.outputs.get(graph.name)
-        if known is not None and known.sha256 == hashlib.sha256(data).hexdigest():
-            return True
-    return False
-
-
-def _check_variant(variant: str, folder: Path, planned: Planned) -> None:
-    """Raise UsageError where no part that is compiled has weights of that variant."""
-    if not any(is_of_variant(plan.folder, plan.library, variant) for plan in planned.plans):
-        names = ", ".join(dict.fromkeys(plan.model for plan in planned.plans))
-        raise UsageError(f"{folder} has no weights of variant {variant!r} for {names}; drop --variant.")
+def _told_of_vae(plan: ComponentPlan, vae: Path | None) -> ComponentPlan:
+    """The plan of a part of the VAE with whose it is, where that is not the pipeline's."""
+    if vae is None or plan.model != VAE:
+        return plan
+    repository, revision = tracing_source.origin(vae)
+    name = vae.resolve().name if vae.resolve().name != VAE else f"{vae.resolve().parent.name}/{VAE}"
+    value = {"source": repository or name, "revision": revision}
+    meaning = "the VAE of another repository, in the place of the pipeline's; for its own compile without --vae"
+    return replace(plan, fixed=(FixedValue(VAE, value, meaning), *plan.fixed))
 
 
 def _in_way(plan: ComponentPlan, way: Way, variant: str) -> ComponentPlan:
     return replace(plan, way=way, variant=variant, twins=tuple(_in_way(twin, way, variant) for twin in plan.twins))
 
 
-def _is_graph(path: Path) -> bool:
-    """Whether SOURCE is to be read as a traced graph. SourceError where the system does not let it be looked at."""
-    try:
-        if path.is_dir():
-            os.scandir(path).close()  # a folder that may not be listed
-        return path.is_file() or path.suffix == SUFFIX
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
-
-
 def survey_source(
-    source: str, dtype: str | None, shapes: ShapeOptions, given: Sequence[GivenCall] = ()
+    source: str,
+    dtype: str | None,
+    shapes: ShapeOptions,
+    given: Sequence[GivenCall] = (),
+    fetch: Fetch = NOTHING_NAMED,
 ) -> tuple[Part, ...]:
     """The parts of a pipeline and what each would be traced with; nothing is traced, and no weights are fetched.
 
     Raises as `open_source` does, UsageError for a traced graph.
     """
     path = Path(source)
-    if _is_graph(path):
+    if fetch.config:
+        check_single_file(path)
+    elif is_graph(path):
         with contextlib.suppress(OSError):
             codec.check_format(path)
         raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect lists what is in it.")
-    _check_not_compiled(path)
-    folder = tracing_source.resolve(source, weights=False)
+    folder, terms = found_files(source, Terms(fetch=fetch), weights=False)
     # What is here was not fetched without its weights.
-    return survey(folder, dtype or AUTO, shapes, given, Terms(with_weights=folder == path))
+    return survey(
+        folder, dtype or AUTO, shapes, given, replace(terms, with_weights=folder == Path(fetch.config or source))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +230,7 @@ class MindirSource:
 
     path: Path
     name: str
-    loras: tuple[Lora, ...] = ()
+    loras: tuple[Added, ...] = ()
 
     @classmethod
     def open(cls, path: Path, components: tuple[str, ...], dtype: str | None, shapes: ShapeOptions) -> MindirSource:
@@ -324,6 +260,10 @@ class MindirSource:
     @property
     def owners(self) -> tuple[str, ...]:
         return (self.name,)
+
+    @property
+    def bases(self) -> Collection[str]:
+        return ()
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -371,7 +311,7 @@ class MindirSource:
             versions=versions,
             original=path,
             inputs={self.path.name: path, **files},
-            warnings=(_AGAIN,) if _already_written(path, data) else (),
+            warnings=(_AGAIN,) if already_written(path, data) else (),
         )
 
 
@@ -385,12 +325,17 @@ def _present(model: ModelProto, path: Path) -> Mapping[str, Path]:
 
 @dataclass(frozen=True, slots=True)
 class PipelineSource:
-    """A diffusers pipeline folder, planned. `traces` are those made before, if any are kept; `loras` those to merge."""
+    """A diffusers pipeline folder, planned. `traces` are those made before, if any are kept; `loras` those to merge.
+
+    `checkpoint` is a single file that has weights in place of the folder's, `vae` the folder of another VAE.
+    """
 
     folder: Path
     planned: Planned
     traces: Traces | None = None
-    loras: tuple[Lora, ...] = ()
+    loras: tuple[Added, ...] = ()
+    checkpoint: Path | None = field(default=None, kw_only=True)
+    vae: Path | None = field(default=None, kw_only=True)
 
     @property
     def single_file(self) -> bool:
@@ -398,7 +343,8 @@ class PipelineSource:
 
     @property
     def paths(self) -> Iterable[Path]:
-        return (self.folder, *(lora.file for lora in self.loras))
+        given = (path for path in (self.checkpoint, self.vae) if path is not None)
+        return (self.folder, *given, *(lora.file for lora in self.loras))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -407,6 +353,10 @@ class PipelineSource:
     @property
     def owners(self) -> tuple[str, ...]:
         return tuple(plan.model for plan in self.planned.plans)
+
+    @property
+    def bases(self) -> Collection[str]:
+        return {plan.base for plan in self.planned.plans if plan.base}
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -433,7 +383,13 @@ class PipelineSource:
     def carried(self) -> Carried:
         """See `Source.carried`."""
         first = self.planned.plans[0]
-        return carried(self.folder, first.sizes, first.model)
+        found = carried(self.folder, first.sizes, first.model, self.planned.sizes, vae=self.vae)
+        if self._inversions:
+            found = replace(found, files=inversion.with_tokens(found.files, self._inversions, self.folder))
+        if self.checkpoint is None:
+            return found
+        # The weights are not from where the configurations are.
+        return replace(found, facts=replace(found.facts, source=None, revision=None))
 
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
@@ -455,52 +411,76 @@ class PipelineSource:
         first, *others = (tracing.finish(twin, folder, progress) for twin, folder in _twins(plan, work))
         # The plan that came back crossed a border that what is told of it does not.
         component = from_trace(replace(first, plan=plan), self._inputs(plan, first.weights))
-        component = self._with_loras(component, plan)
+        component = self._with_rows(self._with_loras(component, plan), plan)
         if not others:
             return component
         batches = {DYNAMIC_BATCHES[0]: component.data}
-        batches |= {batch: from_trace(other, {}).data for batch, other in zip(DYNAMIC_BATCHES[1:], others, strict=True)}
+        rows = inversion.rows_of(component.added)
+        batches |= {
+            batch: inversion.grown_graph(from_trace(other, {}).data, component.where, rows)
+            for batch, other in zip(DYNAMIC_BATCHES[1:], others, strict=True)
+        }
         opened = tuple(open_spec(specs) for specs in zip(first.outputs, *(o.outputs for o in others), strict=True))
         return replace(component, batches=batches, outputs=opened)
 
     def _with_loras(self, component: Component, plan: ComponentPlan) -> Component:
         """The component with what the LoRAs add to its weights, and what is told of them."""
-        mine = [lora for lora in self.loras if any(layer.part == plan.model for layer in lora.layers)]
+        mine = [one for one in self.loras if isinstance(one, Lora) and plan.model in one.parts]
         config = read_json(plan.folder / "config.json") if mine else {}
         added = fit(mine, plan.model, plan.class_name, config, component.weights)
         entry = told(mine, plan.model, added)
         if entry is None:
             return component
         fixed = (entry, *(one for one in component.fixed if one.name != FIXED_NAME))
-        inputs = {**component.inputs, **_named_loras(mine)}
+        inputs = {**component.inputs, **named("lora", mine)}
         return replace(component, added=added, fixed=fixed, inputs=inputs)
+
+    @property
+    def _inversions(self) -> list[Inversion]:
+        return [one for one in self.loras if isinstance(one, Inversion)]
+
+    def _with_rows(self, component: Component, plan: ComponentPlan) -> Component:
+        """The component with the rows of textual inversions behind its table of tokens, and what is told of them."""
+        mine = [one for one in self._inversions if plan.model in one.parts]
+        rows = inversion.grow(mine, plan.model, plan.class_name, component.weights)
+        entry = inversion.told(mine, plan.model)
+        if entry is None:
+            return component
+        return replace(
+            component,
+            data=inversion.grown_graph(component.data, component.where, rows),
+            added={**component.added, **rows},
+            fixed=(entry, *component.fixed),
+            inputs={**component.inputs, **named(inversion.FIXED_NAME, mine)},
+        )
 
     def _inputs(self, plan: ComponentPlan, weights: Iterable[StoredWeight]) -> dict[str, Path]:
         """The configuration and the weight files; of weights that went through mindone's loader, all there are."""
-        read = {source.file for source in weights}
-        folder = plan.folder.resolve()
-        files = {path for path in read if path.resolve().is_relative_to(folder) or path.is_relative_to(plan.folder)}
-        if files != read:
-            files |= set(plan.folder.glob("*.safetensors"))
-        files |= {p for p in (self.folder / "model_index.json", plan.folder / "config.json") if p.is_file()}
+        files = {p for p in (self.folder / "model_index.json", plan.folder / "config.json") if p.is_file()}
+        named: dict[str, Path] = {}
+        if plan.checkpoint is not None:
+            named[f"checkpoint/{plan.checkpoint.name}"] = plan.checkpoint
+        else:
+            read = {source.file for source in weights}
+            folder = plan.folder.resolve()
+            own = {path for path in read if path.resolve().is_relative_to(folder) or path.is_relative_to(plan.folder)}
+            files |= own if own == read else own.union(plan.folder.glob("*.safetensors"))
         root = self.folder.resolve()
-        named = {}
         for path in files:
             # Links in a hub snapshot point at blobs: the name is that of the link.
             absolute = path.parent.resolve() / path.name
-            named[absolute.relative_to(root).as_posix()] = path
+            inside = absolute.is_relative_to(root)
+            named[absolute.relative_to(root).as_posix() if inside else f"{plan.model}/{path.name}"] = path
         return dict(sorted(named.items()))
 
 
 def _stored_bytes(plan: ComponentPlan) -> int:
     """Of the checkpoint, in the type of the plan."""
-    elements = sum(tensor.size for tensor in stored_tensors(plan.folder, plan.library, plan.variant).values())
+    try:
+        elements = sum(tensor.size for tensor in tensors_of(plan).values())
+    except SourceError:  # told by who traces it
+        return 0
     return elements * dtypes.from_name(plan.dtype).itemsize
-
-
-def _named_loras(loras: Sequence[Lora]) -> dict[str, Path]:
-    """The files of LoRAs by the names they have among those that were read."""
-    return {f"lora/{lora.sha256[:12]}/{lora.file.name}": lora.file for lora in loras}
 
 
 def _twins(plan: ComponentPlan, work: Path) -> Iterator[tuple[ComponentPlan, Path]]:
@@ -569,6 +549,7 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component
         warnings=plan.warnings,
         versions=traced.versions,
         inputs=inputs,
+        base=plan.base,
         fixed=plan.fixed,
         traced=traced.traced,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from attnfuse.component import Component
 from attnfuse.decisions import SiteRecord
 from attnfuse.errors import SourceError
 from attnfuse.output import digest
@@ -18,7 +19,6 @@ from attnfuse.policy import Policy, SiteQuery
 from attnfuse.records import ComponentResult
 from attnfuse.rewriting import at_batches
 from attnfuse.serialisation import from_json
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Level, batches_of, verify_batches, verify_component
 from attnfuse.written_weights import hold_original, link_or_copy
@@ -26,18 +26,18 @@ from attnfuse.written_weights import hold_original, link_or_copy
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A component, and what became of its sites. `variables` are the files beside the result's graph, `has_edited`
-    whether some of the weights in them were edited."""
+    """A component, and what became of its sites. `variables` are the files beside the result's graph; with
+    `holds_others` some of the weights in them were edited, or are another component's."""
 
     component: Component
     sites: Sequence[SiteRecord]
     variables: Sequence[str]
-    has_edited: bool
+    holds_others: bool
 
     @classmethod
     def of(cls, result: ComponentResult) -> Staged:
         """A component as it was just compiled."""
-        return cls(result.component, result.sites, result.variables, bool(result.rewritten.edited))
+        return cls(result.component, result.sites, result.variables, result.holds_others)
 
 
 def asked_of(policy: Policy, name: str, owner: str, sites: Sequence[SiteRecord]) -> Asked:
@@ -113,10 +113,10 @@ def verify_staged(
     component = staged.component
     folder = work / "verify"
     folder.mkdir()
-    asked = asked_of(policy, component.name, component.owner, staged.sites)
+    asked = asked_of(policy, component.asked_as, component.owner, staged.sites)
     compute, never_fully_masked = asked.compute, asked.never_fully_masked
     held = None
-    if component.original is None and staged.has_edited:
+    if component.original is None and staged.holds_others:
         held = hold_original(component, fused, work / "held")
     if component.batches:
         at = at_batches(component, policy, target, passes)

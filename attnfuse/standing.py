@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +17,13 @@ from pydantic import BaseModel, ValidationError
 
 from attnfuse import documents
 from attnfuse.errors import OutputError
-from attnfuse.lora.fitting import baked_in, wanted_loras
-from attnfuse.lora.given import Lora
+from attnfuse.lora.fitting import baked_in, put_in
+from attnfuse.lora.given import Added
 from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, OutputPlace, schema_of
 from attnfuse.report.build import totals_of
 from attnfuse.report.model import Manifest, ManifestComponent, ManifestPipeline, Report
 from attnfuse.targets import Target
+from attnfuse.tracing.contract import SizeFacts
 from attnfuse.verify.result import LEVELS, SCHEMA, fault_of
 from attnfuse.version import __version__
 
@@ -70,8 +71,8 @@ class Standing:
             raise _damaged(self.place, f"its {MANIFEST} has no entry for {missing[0]}")
         return {name: outputs[name] for name in named}
 
-    def check(self, target: Target, holds: Holds | None, loras: Sequence[Lora] = ()) -> None:
-        """Raise OutputError where something else, made with these LoRAs, cannot be put beside what stays.
+    def check(self, target: Target, holds: Holds | None, added: Sequence[Added] = ()) -> None:
+        """Raise OutputError where something else, made with what is added to weights, cannot be put beside what stays.
 
         `holds` says what a file holds; without it, files are not looked at.
         """
@@ -86,10 +87,10 @@ class Standing:
             )
         reported = {entry.name for entry in self.report.components}
         for component in self.kept:
-            if baked_in(component.fixed) != wanted_loras(loras, component.owner):
+            if baked_in(component.fixed) != put_in(added, component.owner):
                 raise OutputError(
-                    f"{where} holds {component.name} with other LoRAs in its weights than --lora gives now: compile "
-                    f"{component.name} again too, or choose another output."
+                    f"{where} holds {component.name} with other LoRAs or textual inversions in its weights than --lora"
+                    f" and --textual-inversion give now: compile {component.name} again too, or choose another output."
                 )
             if component.name not in reported:
                 raise _damaged(self.place, f"its {REPORT} has no entry for {component.name}")
@@ -218,7 +219,21 @@ def _pipeline(
     if told is None:
         return None
     files = {*(() if made is None else made.files), *(() if stood is None else stood.files)}
-    return told.told_of(components).model_copy(update={"files": tuple(sorted(files))})
+    sizes = _sizes(standing, () if made is None else made.sizes, () if stood is None else stood.sizes)
+    return told.told_of(components).model_copy(update={"files": tuple(sorted(files)), "sizes": sizes})
+
+
+def _sizes(standing: Standing, made: Sequence[SizeFacts], stood: Sequence[SizeFacts]) -> tuple[SizeFacts, ...]:
+    """The sizes of both, with the graphs of both. Raises OutputError where they are not the same."""
+    if not made or not stood:
+        return tuple(made or stood)
+    if [replace(one, components={}) for one in made] != [replace(one, components={}) for one in stood]:
+        raise OutputError(
+            f"{standing.place.path} holds {standing.kept[0].name} for other sizes: give the same --size in the same "
+            "order, compile all of it, or choose another output."
+        )
+    both = zip(made, stood, strict=True)
+    return tuple(replace(one, components={**other.components, **one.components}) for one, other in both)
 
 
 def _own_policy(component: ManifestComponent, stood: Manifest, made: Manifest) -> Any:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from attnfuse.component import Component
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import EditedWeight, edited_weight
@@ -19,27 +21,43 @@ from attnfuse.mindir.schema import GraphProto, ModelProto
 from attnfuse.mindir.streaming import value_chunks, variables
 from attnfuse.output import edited_weights
 from attnfuse.progress import Progress
-from attnfuse.sources import Component
+from attnfuse.shared_weights import place_shared
 
 
-def settle(model: Model, component: Component) -> tuple[tuple[str, ...], str]:
-    """Give every edited weight its place, and drop those that nothing reads any more for their sake.
+class Settled(NamedTuple):
+    """Where weights came to lie.
 
-    Returns the names of the edited ones, in alphabetical order, and the location of the file that they alone are
-    written to, "" where there is none. Nothing is changed where no weight is edited.
+    `edited` are the names of those that were edited, in alphabetical order, `edited_file` is the location of the file
+    that they alone are written to, "" where there is none. `files` are all locations of a component that shares
+    weights with another; of any other, none is told.
+    """
+
+    edited: tuple[str, ...] = ()
+    edited_file: str = ""
+    files: tuple[str, ...] = ()
+
+
+def settle(model: Model, component: Component) -> Settled:
+    """Give every edited weight its place, and every shared one, and drop those that nothing reads any more for their
+    sake.
+
+    Nothing is changed where no weight is edited or shared.
     """
     made = {
         name: found
         for name in map(parameter_name, model.parameters())
         if (found := edited_weight(name, model.sources)) is not None
     }
-    if not made:
-        return (), ""
     names = tuple(sorted(made))
-    _drop_replaced(model, made)
+    if made:
+        _drop_replaced(model, made)
+    if component.shared:
+        return Settled(names, files=place_shared(model.proto, component))
+    if not made:
+        return Settled()
     if component.streamed_name is not None:
         external.lay_out(model.proto, component.streamed_name)
-        return names, ""
+        return Settled(names)
     weights = component.stored()
     beside = set[str]()
     for parameter in model.parameters():
@@ -50,10 +68,10 @@ def settle(model: Model, component: Component) -> tuple[tuple[str, ...], str]:
         elif source is not None and source.raw_data:
             parameter.raw_data = b"".join(value_chunks(parameter, weights, []))
     if not beside:
-        return names, ""
+        return Settled(names)
     location = _free_location(component)
     external.lay_out(model.proto, location, beside)
-    return names, location
+    return Settled(names, location)
 
 
 def _drop_replaced(model: Model, made: dict[str, EditedWeight]) -> None:
@@ -96,20 +114,22 @@ def hold_original(component: Component, fused: Path, folder: Path) -> Path:
     """A file of the source's graph, in the new folder `folder`, whose weights have the source's values.
 
     Of a traced component the result's variables hold those that were not edited; the others are written beside it, as
-    the checkpoint has them.
+    the checkpoint has them. Of one that shares weights all are written: whether those are the same is to be seen.
     """
     assert component.streamed_name is not None
     graph = component.parse()
-    places = {parameter_name(p): p for p in external.parameters(codec.parse(codec.read_bytes(fused), str(fused)))}
+    written = () if component.base else external.parameters(codec.parse(codec.read_bytes(fused), str(fused)))
+    places = {parameter_name(p): p for p in written}
     for parameter in external.parameters(graph):
-        written = places.get(parameter_name(parameter))
-        if written is not None:
-            parameter.external_data.CopyFrom(written.external_data)
+        same = places.get(parameter_name(parameter))
+        if same is not None:
+            parameter.external_data.CopyFrom(same.external_data)
     location = f"{component.name}_variables/source_0"
     external.lay_out(graph, location, {parameter_name(p) for p in external.parameters(graph)} - places.keys())
     held, linked = folder / component.graph_name, folder / component.streamed_name
     linked.parent.mkdir(parents=True)
-    link_or_copy(fused.parent / component.streamed_name, linked)
+    if places:
+        link_or_copy(fused.parent / component.streamed_name, linked)
     with (folder / location).open("wb") as file:
         file.writelines(variables(graph, component.stored(), location, []))
     held.write_bytes(codec.serialise(graph))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.errors import InternalError, PluginError, UsageError
 from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
@@ -19,7 +20,6 @@ from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
 from attnfuse.pass_manager import Context, Property
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from tests.support.graphs import PRIMITIVE, GraphBuilder, transformer
 from tests.support.installed import Install, plugin

@@ -24,7 +24,8 @@ from attnfuse.targets.limits import FLOATS, OLDEST_MINDSPORE, SOCS_OF, Target
 from attnfuse.targets.nodes import judged_by
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
-from attnfuse.tracing.specs.record import FixedSetting, Input
+from attnfuse.tracing.specs.context import CLASSIFIER_FREE
+from attnfuse.tracing.specs.record import FixedSetting, Input, PipelineFamily
 from attnfuse_passes.attention.identities.registry import all_identities
 from attnfuse_passes.legalise.legalise import FAMILIES as RULE_FAMILIES
 from attnfuse_passes.legalise.rules import RULES
@@ -198,8 +199,7 @@ def components() -> str:
     """Every family of pipelines, and every model class with what it is called with."""
     lines = ["# Components", "", MADE, "", *_COMPONENTS_HEAD, "", _counts(), "", "## Pipelines", ""]
     for family in FAMILIES:
-        message = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
-        lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", message, ""]
+        lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", _sizes(family), ""]
     for spec in SPECS:
         names = ", ".join(f"`{spec.component.format(model=model)}`" for model in spec.models)
         where = ", ".join(family.name for family in spec.families)
@@ -232,14 +232,35 @@ _COMPONENTS_HEAD = (
 )
 
 
+def _sizes(family: PipelineFamily) -> str:
+    """How a family sizes things; what it has of its base is not told again."""
+    told = [" ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())]
+    if family.base is not None:
+        told = [f"As **{family.base.name}**."] + (told if family.sizes is not family.base.sizes else [])
+    if family.guidance != CLASSIFIER_FREE:
+        told.append(f"Rows of an image: {'; '.join(family.guidance.guided)}.")
+        told.append(f"Without classifier-free guidance: {'; '.join(family.guidance.alone)}.")
+    return " ".join(told)
+
+
 def _counts() -> str:
     """How much is known."""
     pipelines = [name for family in FAMILIES for name in family.pipelines]
     classes = {spec.class_name for spec in SPECS}
+    partly = [name for family in FAMILIES if _is_broken(family) for name in family.pipelines]
     return (
         f"Known are {len(pipelines)} pipelines of {len(FAMILIES)} families, {len(classes)} classes of their parts, and"
-        f" {len(SPECS)} uses of these: each entry below is one."
+        f" {len(SPECS)} uses of these: each entry below is one. Of {len(partly)} pipelines a part cannot be traced, as"
+        f" its entry says: {', '.join(f'`{name}`' for name in partly)}. The {len(pipelines) - len(partly)} others are"
+        " whole."
     )
+
+
+def _is_broken(family: PipelineFamily) -> bool:
+    """Whether a part of such a pipeline cannot be traced, and there is no other class for it."""
+    own = [spec for spec in SPECS if family in spec.families]
+    traced = {(model, spec.component) for spec in own if not spec.broken for model in spec.models}
+    return any((model, spec.component) not in traced for spec in own if spec.broken for model in spec.models)
 
 
 def _told(one: FixedSetting) -> str:

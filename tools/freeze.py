@@ -28,10 +28,11 @@ from itertools import groupby, product
 from pathlib import Path
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.errors import SourceError, TraceError
 from attnfuse.policy import Policy, policy_of
 from attnfuse.rewriting import rewrite
-from attnfuse.sources import SUFFIX, Component
+from attnfuse.source_files import SUFFIX
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from tools.corpus import store
 

@@ -1,10 +1,10 @@
 """Graphs that were traced before, by all that a trace depends on.
 
-That is: the plan; every JSON file in the model's folder, and of every safetensors file the header, which says names,
-types and shapes; the versions of MindSpore, mindone, transformers and Python, mindone's own sources (people edit
-them) and those of `attnfuse.tracing`; MindSpore's environment variables. Values of weights are read by a trace
-only where mindone computes with them, and are then kept beside the graph: such a trace also depends on the files'
-content.
+That is: the plan; every JSON file in the model's folder, and of every safetensors file there (or of the single one that
+has its weights in place of those) the header, which says names, types and shapes; the versions of MindSpore, mindone,
+transformers and Python, mindone's own sources (people edit them) and those of `attnfuse.tracing`; MindSpore's
+environment variables. Values of weights are read by a trace only where mindone computes with them, and are then kept
+beside the graph: such a trace also depends on the files' content.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,15 +32,17 @@ _KIND = "traces"
 _GRAPHS = "graphs"
 _GRAPH_FILE = "graph.mindir"
 _SPILL_FILE = "spilled.safetensors"
+_CHECKPOINT = "checkpoint/weights.safetensors"
+"""What stands for a single file, whatever it is called."""
 _PACKAGES = ("mindspore", "mindone", "transformers")
 
 #: What of a plan says nothing of its trace: where the model lies, and what is told of it.
-_NO_MATTER = ("folder", "fixed")
+_NO_MATTER = ("folder", "fixed", "checkpoint")
 
 
 @dataclass(frozen=True, slots=True)
 class TraceKey:
-    """What a trace will depend on; `states` are the files of the model's folder as they were."""
+    """What a trace will depend on; `states` are the files of the model as they were."""
 
     key: str
     states: tuple[tuple[str, Identity], ...]
@@ -55,10 +58,10 @@ class Traces:
 
     def key(self, plan: ComponentPlan) -> TraceKey | None:
         """The key of a plan's trace; None where its files cannot be read, or what traces is not installed."""
-        folder = plan.folder.resolve()
         try:
-            states = _states(folder)
-            files = {name: _outline(folder / name) for name, _ in states}
+            paths = _paths(plan)
+            states = _states(paths)
+            files = {name: _outline(name, path) for name, path in paths.items()}
             versions = {name: version(name) for name in _PACKAGES}
             self._sources = self._sources or self._digest_sources()
         except (OSError, PackageNotFoundError):
@@ -84,15 +87,15 @@ class Traces:
         spill = None if entry["spill"] is None else self._store.get(_GRAPHS, entry["spill"])
         if graph is None or (spill is None) != (entry["spill"] is None):
             return None
-        folder = plan.folder.resolve()
-        if entry["values"] != (None if spill is None else self._values(folder, key)):
+        paths = _paths(plan)
+        if entry["values"] != (None if spill is None else self._values(paths)):
             return None
         (work / _GRAPH_FILE).write_bytes(graph)
         if spill is not None:
             (work / _SPILL_FILE).write_bytes(spill)
         weights = [
             from_json(
-                StoredWeight, {**weight, "file": str(folder / weight["file"] if weight["file"] else work / _SPILL_FILE)}
+                StoredWeight, {**weight, "file": str(paths[weight["file"]] if weight["file"] else work / _SPILL_FILE)}
             )
             for weight in entry["weights"]
         ]
@@ -109,15 +112,13 @@ class Traces:
 
     def save(self, key: TraceKey, traced: TracedComponent) -> None:
         """Keep a trace, unless a file it read, or a source of what traced it, changed meanwhile."""
-        folder = traced.plan.folder.resolve()
-        spilled = {source.file for source in traced.weights if source.file.parent != folder}
-        values = self._values(folder, key) if spilled else None
-        if _states(folder) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
+        paths = _paths(traced.plan)
+        names = {path: name for name, path in paths.items()}
+        spilled = {source.file for source in traced.weights if source.file not in names}
+        values = self._values(paths) if spilled else None
+        if _states(paths) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
             return
-        weights = [
-            {**to_json(source), "file": None if source.file in spilled else source.file.name}
-            for source in traced.weights
-        ]
+        weights = [{**to_json(source), "file": names.get(source.file)} for source in traced.weights]
         entry = {
             "graph": self._keep(traced.graph),
             "spill": self._keep(spilled.pop()) if spilled else None,
@@ -132,9 +133,9 @@ class Traces:
     def _digest_sources(self) -> list[str]:
         return [self._digests.tree(root, (".py",)) for root in _sources()]
 
-    def _values(self, folder: Path, key: TraceKey) -> dict[str, str]:
+    def _values(self, paths: Mapping[str, Path]) -> dict[str, str]:
         """Digests of the weight files, by name."""
-        return {name: self._digests.of(folder / name).sha256 for name, _ in key.states if _is_weights(name)}
+        return {name: self._digests.of(path).sha256 for name, path in paths.items() if _is_weights(name)}
 
     def _keep(self, file: Path) -> str:
         content = file.read_bytes()
@@ -143,19 +144,28 @@ class Traces:
         return key
 
 
-def _states(folder: Path) -> tuple[tuple[str, Identity], ...]:
-    """The files that say what the model is, and what they were when they were looked at."""
+def _paths(plan: ComponentPlan) -> dict[str, Path]:
+    """The files that say what the model is, by a name that does not tell where they lie. Raises OSError."""
+    folder = plan.folder.resolve()
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith((".json", ".safetensors")))
-    return tuple((name, identity((folder / name).stat())) for name in names)
+    if plan.checkpoint is None:
+        return {name: folder / name for name in names}
+    checkpoint = plan.checkpoint.parent.resolve() / plan.checkpoint.name
+    return {_CHECKPOINT: checkpoint, **{name: folder / name for name in names if not _is_weights(name)}}
+
+
+def _states(paths: Mapping[str, Path]) -> tuple[tuple[str, Identity], ...]:
+    """What the files were when they were looked at."""
+    return tuple((name, identity(path.stat())) for name, path in paths.items())
 
 
 def _is_weights(name: str) -> bool:
     return name.endswith(".safetensors")
 
 
-def _outline(path: Path) -> list[Any]:
+def _outline(name: str, path: Path) -> list[Any]:
     """What a trace reads of a file: a configuration whole, of weights the header."""
-    if not _is_weights(path.name):
+    if not _is_weights(name):
         return [key_of(path.read_bytes())]
     return [key_of(read_header(path)), path.stat().st_size]
 

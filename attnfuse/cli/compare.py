@@ -21,6 +21,7 @@ from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.log import log_stages, log_to
 from attnfuse.cli.options import (
     PATH,
+    dtype_of,
     fetch_of,
     json_option,
     log_options,
@@ -33,6 +34,7 @@ from attnfuse.cli.options import (
 from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
 from attnfuse.errors import UsageError
 from attnfuse.lora.given import parse_lora
+from attnfuse.lora.inversion import parse_inversion
 from attnfuse.names import counted
 from attnfuse.output import OutputStage, free_place
 from attnfuse.output_verification import SourceRequest, Written, open_for, read_written
@@ -41,6 +43,7 @@ from attnfuse.progress import Silent
 from attnfuse.report.model import ManifestComponent
 from attnfuse.terminal import Account, LineProgress
 from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.fixed import CLIP_SKIP
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import require_executor
 
@@ -178,13 +181,13 @@ def _recorded(written: Written, folder: Path) -> str:
 
 def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRequest:
     """The source, to be traced as it was for the output as far as its manifest tells, or as the options say."""
-    types = {component.dtype for component in written.manifest.components}
+    dtype = dtype_of(options)
     return SourceRequest(
         source=against,
-        dtype=next(iter(types)) if options["dtype"] is None and len(types) == 1 else options["dtype"],
-        shapes=_shapes(written, shapes_of(options)),
+        dtype=dtype,
+        shapes=_shapes(written, shapes_of(options), dtype),
         given=() if options["inputs_file"] is None else read_inputs(options["inputs_file"]),
-        loras=tuple(map(parse_lora, options["loras"])),
+        loras=(*map(parse_lora, options["loras"]), *map(parse_inversion, options["inversions"])),
         fetch=fetch_of(options),
         cache=options["cache_dir"],
         strict_config=options["strict_config"],
@@ -192,19 +195,30 @@ def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRe
     )
 
 
-def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
-    """What is given, and what the manifest tells of the rest."""
+_TOLD = ("guidance_rows", "timestep_dtype", CLIP_SKIP)
+"""What of the shapes and types is told of a component by what it has fixed."""
+
+
+def _shapes(written: Written, given: ShapeOptions, dtype: str | None = None) -> ShapeOptions:
+    """What is given, and what the manifest tells of the rest: of types, where none is."""
     components = {component.name: component for component in written.manifest.components}
     found: dict[str, Any] = {}
+    if dtype is None and not given.dtypes:
+        sizes = () if written.manifest.pipeline is None else written.manifest.pipeline.sizes
+        of_others = {name for size in sizes for first, name in size.components.items() if name != first}
+        types = ((name, one.dtype) for name, one in components.items() if name not in of_others)
+        given = replace(given, dtypes=tuple((name, dtype) for name, dtype in types if dtype is not None))
     if (decoder := components.get("vae_decoder")) is not None and -1 not in decoder.inputs[0].shape:
         found["batch"] = decoder.inputs[0].shape[0]
         found["height"], found["width"] = decoder.outputs[0].shape[-2:]
     fixed = [one for component in components.values() for one in component.fixed]
-    told = {name: {one.value for one in fixed if one.name == name} for name in ("guidance_rows", "timestep_dtype")}
+    told = {name: {one.value for one in fixed if one.name == name} for name in _TOLD}
     if len(told["guidance_rows"]) == 1:
-        found["guidance"] = told["guidance_rows"] == {2}
+        found["guidance"] = told["guidance_rows"] != {1}
     if len(told["timestep_dtype"]) == 1:
         (found["timestep_dtype"],) = told["timestep_dtype"]
+    if len(skipped := told[CLIP_SKIP] - {None}) == 1:
+        (found["clip_skip"],) = skipped
     own = {name: value for name, value in found.items() if getattr(given, name) is None}
     return replace(given, **own, sequence_lengths=given.sequence_lengths or _longer(components.values()))
 

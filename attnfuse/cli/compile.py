@@ -83,7 +83,8 @@ def compile_command(
     max_memory: int | None,
     **rest: Any,
 ) -> int:
-    """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
+    """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file; with --config also one
+    file of weights under original names (docs/checkpoints.md).
 
     A component that cannot be traced is left out and named; the others are written, and the exit code is 3. With
     --require failed==0 nothing is written then, and the exit code is 1. Where none can be traced there is nothing to

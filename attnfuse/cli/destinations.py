@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.output import DOCUMENTS, OutputPlace
-from attnfuse.sources import SUFFIX
+from attnfuse.source_files import SUFFIX
 
 
 def check_apart(what: str, report: Path, source: Path | None, output: Path | None) -> None:

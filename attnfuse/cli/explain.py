@@ -21,7 +21,7 @@ from attnfuse.report.explain import explain, summary
 from attnfuse.report.model import Report
 from attnfuse.report.reading import read_report
 from attnfuse.serialisation import to_json
-from attnfuse.sources import is_output
+from attnfuse.source_files import is_output
 
 SCHEMA = "attnfuse.sites/1"
 _OF_WRITTEN = {"source", "site", "components", "as_json", "progress"}

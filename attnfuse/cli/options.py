@@ -11,8 +11,9 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from attnfuse.cli.sizes import size_option
 from attnfuse.errors import UsageError
-from attnfuse.names import counted
+from attnfuse.names import counted, nearest
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
 from attnfuse.targets.names import soc_named
@@ -46,6 +47,37 @@ class SocName(click.ParamType):  # type: ignore[type-arg]  # not generic in olde
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(name) for name in SOCS if name.startswith(incomplete.lower())]
+
+
+class Dtypes(click.ParamType):  # type: ignore[type-arg]  # not generic in older releases
+    """A type for all components, or `NAME=TYPE` for one, several of these parted by commas: (name, type) of each."""
+
+    name = "types"
+    _KNOWN = (AUTO, *FLOAT_DTYPES)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[tuple[str, str], ...]:
+        found = []
+        for text in str(value).split(","):
+            name, equals, dtype = (part.strip() for part in text.rpartition("="))
+            if dtype not in self._KNOWN or (equals and not name):
+                self.fail(
+                    f"{text!r} is no type; give one of {', '.join(self._KNOWN)}, or NAME=TYPE for one component"
+                    f"{self._meant(dtype)}",
+                    param,
+                    ctx,
+                )
+            found.append((name, dtype))
+        return tuple(found)
+
+    def _meant(self, dtype: str) -> str:
+        near = nearest(dtype, self._KNOWN)
+        return "." if near is None else f"; did you mean {near}?"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        begun, last = re.fullmatch(r"((?:.*[,=])?)([^,=]*)", incomplete, re.DOTALL).groups()  # type: ignore[union-attr]
+        return [CompletionItem(f"{begun}{name}") for name in self._KNOWN if name.startswith(last)]
 
 
 PATH = NamedPath(path_type=Path)
@@ -83,7 +115,18 @@ def max_memory(command: Command) -> Command:
     )
 
 
-SHAPES = ("batch", "height", "width", "sequence_lengths", "frames", "guidance", "dynamic", "timestep_dtype")
+SHAPES = (
+    "batch",
+    "height",
+    "width",
+    "sequence_lengths",
+    "frames",
+    "guidance",
+    "dynamic",
+    "timestep_dtype",
+    "clip_skip",
+    "dtypes",
+)
 """What of `shape_options`, as the command's parameters are called, says which shapes and types inputs have."""
 
 
@@ -95,10 +138,13 @@ def shapes_of(options: Mapping[str, Any]) -> ShapeOptions:
             of = f" of {name}" if name else ""
             raise UsageError(f"--sequence-length{of} is given twice, {lengths[name]} and {length}; drop one.")
     plain = lengths.pop("", None)
+    types = _types(options)
+    types.pop("", None)
     return ShapeOptions(
-        **{name: options[name] for name in SHAPES if name != "sequence_lengths"},
+        **{name: options[name] for name in SHAPES if name not in ("sequence_lengths", "dtypes")},
         sequence_length=plain,
         sequence_lengths=tuple(lengths.items()),
+        dtypes=tuple(types.items()),
     )
 
 
@@ -108,6 +154,21 @@ def refuse_given(context: click.Context, parameters: Collection[str], why: str) 
         name = parameter.name or ""
         if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{parameter.opts[0]} {why}")
+
+
+def dtype_of(options: Mapping[str, Any]) -> str | None:
+    """The type that `shape_options` name for all components. Raises UsageError where they name two for one."""
+    return _types(options).get("")
+
+
+def _types(options: Mapping[str, Any]) -> dict[str, str]:
+    """Types by the names of components; that for all has none."""
+    types: dict[str, str] = {}
+    for name, dtype in (one for several in options["dtypes"] for one in several):
+        if types.setdefault(name, dtype) != dtype:
+            of = f" of {name}" if name else ""
+            raise UsageError(f"--dtype{of} is given twice, {types[name]} and {dtype}; drop one.")
+    return types
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -124,8 +185,12 @@ def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], 
 shape_options = (
     click.option(
         "--dtype",
-        type=click.Choice((AUTO, *FLOAT_DTYPES)),
-        help="Data type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
+        "dtypes",
+        type=Dtypes(),
+        multiple=True,
+        metavar="[NAME=]TYPE",
+        help="Data type to trace in, of all components or of one (unet=float16,vae=float32; repeatable): auto, float16,"
+        " bfloat16 or float32.  [default: auto, that of each checkpoint; float16 for float32]",
     ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
     click.option("--dynamic", type=click.Choice(["batch"]), help="Graphs are for any batch, where that is proved."),
@@ -143,6 +208,12 @@ shape_options = (
         "--timestep-dtype",
         type=click.Choice(["float32", "int64"]),
         help="Data type of the scheduler's timesteps.  [default: as the scheduler has them]",
+    ),
+    click.option(
+        "--clip-skip",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Skip the last N layers of CLIP, as pipelines' clip_skip does.",
     ),
     click.option("--frames", type=click.IntRange(1), help="Frames of a video."),
     click.option("--guidance/--no-guidance", default=None, help="Trace for guidance in one batch, or without."),
@@ -188,10 +259,25 @@ target_options = (
 
 def fetch_of(options: Mapping[str, Any]) -> Fetch:
     """Which files of a source are read, by the options that say so."""
-    return Fetch(options["revision"], options["subfolder"], options["variant"], options["offline"])
+    names = ("revision", "subfolder", "variant", "offline", "config", "vae")
+    return Fetch(**{name: options[name] for name in names if name in options})
 
+
+#: Of what is read beside SOURCE.
+beside_options = (
+    click.option(
+        "--config",
+        default="",
+        metavar="FOLDER",
+        help="Pipeline (folder or hub id) with what SOURCE, one file of weights, has not: configurations, tokenizers.",
+    ),
+    click.option(
+        "--vae", default="", metavar="FOLDER", help="VAE (folder or hub id) that takes the place of the pipeline's."
+    ),
+)
 
 trace_options = (
+    *beside_options,
     click.option("--variant", default="", metavar="NAME", help="Weights of this variant, where a part has it: fp16."),
     click.option("--revision", metavar="NAME", help="Branch, tag or commit of a hub repository."),
     click.option("--subfolder", default="", metavar="PATH", help="Folder within SOURCE that is compiled."),
@@ -202,6 +288,13 @@ trace_options = (
         multiple=True,
         metavar="FILE[:SCALE]",
         help="Merge a LoRA into the weights, with a scale of 1 or that one (repeatable).",
+    ),
+    click.option(
+        "--textual-inversion",
+        "inversions",
+        multiple=True,
+        metavar="FILE[:TOKEN]",
+        help="Give text encoders and tokenizers the vectors of a file, as its token or that one (repeatable).",
     ),
     click.option(
         "--strict-config",
@@ -258,6 +351,7 @@ census_options = with_options(
         "--exclude", multiple=True, metavar="NAME", help="Not this component, or nothing of this part (repeatable)."
     ),
     *shape_options,
+    size_option,
     *target_options,
     click.option(
         "--strict-policy", is_flag=True, help="Fail where a rule of the policy, or a --no-flash, matches no site."

@@ -20,6 +20,7 @@ from attnfuse.cli.log import log_to, told
 from attnfuse.cli.options import (
     PATH,
     component_option,
+    dtype_of,
     json_option,
     log_options,
     progress_option,
@@ -39,7 +40,7 @@ from attnfuse.reduction.commands import Command
 from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.jobs import Job, Values
 from attnfuse.reduction.result import Reduction, Weights, write
-from attnfuse.sources import SUFFIX
+from attnfuse.source_files import SUFFIX
 from attnfuse.targets import Target
 from attnfuse.tracing.inputs import read_inputs
 
@@ -156,7 +157,7 @@ def _request(source: str, options: dict[str, Any]) -> CompileRequest:
     return CompileRequest(
         source=source,
         components=options["components"],
-        dtype=options["dtype"],
+        dtype=dtype_of(options),
         shapes=shapes_of(options),
         given=() if given is None else read_inputs(given),
         target=Target(options["runtime"], options["soc"]),

@@ -12,9 +12,11 @@ from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, shown, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.log import log_outcome, log_request, log_to
-from attnfuse.cli.options import SHAPES, shapes_of
+from attnfuse.cli.options import SHAPES, dtype_of, shapes_of
+from attnfuse.cli.sizes import sizes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.lora.given import parse_lora
+from attnfuse.lora.inversion import parse_inversion
 from attnfuse.pass_times import PassTimes
 from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
@@ -39,13 +41,15 @@ class SourceOptions:
     source: str
     components: tuple[str, ...]
     exclude: tuple[str, ...]
-    dtype: str | None
+    dtypes: tuple[tuple[tuple[str, str], ...], ...]
     batch: int | None
     dynamic: Literal["batch"] | None
     height: int | None
     width: int | None
     sequence_lengths: tuple[tuple[str, int], ...]
     timestep_dtype: Literal["float32", "int64"] | None
+    sizes: tuple[dict[str, int], ...]
+    clip_skip: int | None
     frames: int | None
     guidance: bool | None
     inputs_file: Path | None
@@ -53,7 +57,10 @@ class SourceOptions:
     revision: str | None
     subfolder: str
     offline: bool
+    config: str
+    vae: str
     loras: tuple[str, ...]
+    inversions: tuple[str, ...]
     runtime: str
     soc: str
     policy_file: Path | None
@@ -77,15 +84,17 @@ class SourceOptions:
 
     def request(self) -> CompileRequest:
         """The request so far, without an output."""
+        shapes, sizes = sizes_of(self.sizes, shapes_of({name: getattr(self, name) for name in SHAPES}))
         return CompileRequest(
             source=self.source,
             components=self.components,
             exclude=self.exclude,
-            dtype=self.dtype,
-            shapes=shapes_of({name: getattr(self, name) for name in SHAPES}),
+            dtype=dtype_of({"dtypes": self.dtypes}),
+            shapes=shapes,
+            sizes=sizes,
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
-            loras=tuple(map(parse_lora, self.loras)),
-            fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline),
+            loras=(*map(parse_lora, self.loras), *map(parse_inversion, self.inversions)),
+            fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline, self.config, self.vae),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),

@@ -61,7 +61,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
 @negative_option
 @steps_option
 @noise_options
-@click.option("--size", callback=_size, metavar="WxH", help="Fail unless pictures are of that width and height.")
+@click.option("--size", callback=_size, metavar="WxH", help="Width and height, of those that were compiled.")
 @backend_options
 @click.option("-o", "--output", type=PATH, required=True, help="The picture (.png, .jpg, .webp); several have numbers.")
 @click.option("--record", type=PATH, help="New folder for what each component was fed, as --data takes it.")

@@ -22,6 +22,7 @@ from attnfuse.cli.options import (
     PATH,
     SHAPES,
     component_option,
+    dtype_of,
     fetch_of,
     json_option,
     log_options,
@@ -34,8 +35,10 @@ from attnfuse.cli.options import (
     with_options,
 )
 from attnfuse.cli.outcome import code_of, say_verification, write_report
+from attnfuse.cli.sizes import size_option, sizes_of
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.lora.given import parse_lora
+from attnfuse.lora.inversion import parse_inversion
 from attnfuse.names import counted
 from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
 from attnfuse.report.units import human_bytes
@@ -49,9 +52,12 @@ from attnfuse.verify.watch import watched
 # What of the options, as the command's parameters are called, says how a source is traced.
 _OF_SOURCE = (
     *SHAPES,
-    "dtype",
+    "sizes",
     "inputs_file",
     "loras",
+    "inversions",
+    "config",
+    "vae",
     "variant",
     "revision",
     "subfolder",
@@ -87,7 +93,7 @@ _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "meas
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that are drawn.")
 @click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones, as of compile.")
 @click.option("--again", is_flag=True, help="Verify also what the certificate of OUT tells of the same files.")
-@with_options(component_option, *shape_options, *trace_options)
+@with_options(component_option, *shape_options, size_option, *trace_options)
 @click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
 @click.option("--profile", "profiled", type=PATH, help="Write what it costs, by stage and operator, to a JSON file.")
 @max_memory
@@ -256,13 +262,15 @@ def _two_graphs(original: Path, fused: Path, level: Level, seed: int, files: tup
 
 
 def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
+    shapes, sizes = sizes_of(rest["sizes"], shapes_of(rest))
     return SourceRequest(
         source=source,
         components=rest["components"],
-        dtype=rest["dtype"],
-        shapes=shapes_of(rest),
+        dtype=dtype_of(rest),
+        shapes=shapes,
+        sizes=sizes,
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
-        loras=tuple(map(parse_lora, rest["loras"])),
+        loras=(*map(parse_lora, rest["loras"]), *map(parse_inversion, rest["inversions"])),
         fetch=fetch_of(rest),
         cache=rest["cache_dir"],
         strict_config=rest["strict_config"],

@@ -81,13 +81,21 @@ def _pipeline(pipeline: ManifestPipeline | None) -> Iterator[str]:
     if pipeline.height is not None and pipeline.width is not None:
         frames = "" if pipeline.frames is None else f", {pipeline.frames} frames"
         yield f"- Compiled for {pipeline.height} × {pipeline.width} pixels{frames}."
+    for size in pipeline.sizes[1:]:
+        graphs = ", ".join(_code(name) for name in size.components.values())
+        yield f"- For {size.width}x{size.height}, batch {size.batch}, in their places: {graphs}."
     if pipeline.guidance_rows is not None:
-        both = "both halves of guidance in one run" if pipeline.guidance_rows == 2 else "guidance takes two runs"
-        yield f"- {counted(pipeline.guidance_rows, 'row')} an image: {both}."
+        yield f"- {counted(pipeline.guidance_rows, 'row')} an image: {_guidance(pipeline.guidance_rows)}."
     for name, length in pipeline.text_lengths.items():
         yield f"- {name} takes {counted(length, 'token')}."
     if pipeline.files:
         yield f"- As in the source, for tokenizers, scheduler and a loop: {', '.join(map(_code, pipeline.files))}."
+
+
+def _guidance(rows: int) -> str:
+    """What so many rows an image come to; what each is for stands beside the component, as `guidance_rows`."""
+    told = {1: "guidance takes two runs", 2: "both halves of guidance in one run"}
+    return told.get(rows, "all that guidance takes in one run")
 
 
 def _environment(manifest: Manifest) -> str:

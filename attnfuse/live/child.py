@@ -18,6 +18,7 @@ from typing import Any
 
 from attnfuse import compiler
 from attnfuse.compiler import CompileOutcome, CompileRequest
+from attnfuse.component import Component
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.lora.given import Lora
 from attnfuse.policy import PassOption, Policy, Rule
@@ -26,10 +27,10 @@ from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
 from attnfuse.serialisation import from_json
-from attnfuse.sources import Component, Load, from_trace
+from attnfuse.sources import Load, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.carried import Carried, carried
-from attnfuse.tracing.contract import ShapeOptions, TracedComponent
+from attnfuse.tracing.contract import Fetch, ShapeOptions, TracedComponent
 
 _LIVE_TYPE = "the live model has this type"
 """Where the type of a component comes from that was captured."""
@@ -65,6 +66,10 @@ class CapturedSource:
     @property
     def owners(self) -> tuple[str, ...]:
         return tuple(traced.plan.model for traced in self.traces.values())
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -142,7 +147,9 @@ def main(arguments: list[str]) -> int:
 def _request(data: Mapping[str, Any]) -> CompileRequest:
     return CompileRequest(
         source=data["source"] if "source" in data else _captured(data),
+        dtype=data.get("dtype"),
         shapes=from_json(ShapeOptions, data.get("shapes", {})),
+        fetch=from_json(Fetch, data.get("fetch", {})),
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),

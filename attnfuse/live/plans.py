@@ -163,6 +163,8 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
         patches=(),
         package="",
         variant="",
+        checkpoint=None,
+        processors=(),
         fixed=(),
     )
     return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})

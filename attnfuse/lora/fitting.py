@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attnfuse.errors import SourceError
-from attnfuse.lora.given import Lora
-from attnfuse.lora.layers import Layer, some
+from attnfuse.lora import inversion
+from attnfuse.lora.given import Added, Lora
+from attnfuse.lora.layers import Layer
 from attnfuse.mindir.low_rank import LowRank
+from attnfuse.names import some
 from attnfuse.original_names import ORIGINALS
 from attnfuse.tracing.contract import FixedValue, StoredWeight
 
@@ -96,17 +98,22 @@ def told(loras: Sequence[Lora], part: str, added: Mapping[str, Sequence[LowRank]
     return FixedValue(FIXED_NAME, entries, _MEANING) if entries else None
 
 
-def baked_in(fixed: Sequence[FixedValue]) -> set[tuple[str, float]]:
-    """The LoRAs, by digest and scale, that what a document tells of a component says are merged into its weights."""
+_BAKED = {FIXED_NAME: "scale", inversion.FIXED_NAME: "token"}
+"""What documents tell of, and what of an entry says how it is in the weights, beside its digest."""
+
+
+def baked_in(fixed: Sequence[FixedValue]) -> set[tuple[str, object]]:
+    """What a document says is in the weights of a component: LoRAs by digest and scale, textual inversions by digest
+    and token."""
     return {
-        (str(entry["sha256"]), float(entry["scale"]))
+        (str(entry["sha256"]), entry[_BAKED[one.name]])
         for one in fixed
-        if one.name == FIXED_NAME and isinstance(one.value, list)
+        if one.name in _BAKED and isinstance(one.value, list)
         for entry in one.value
-        if isinstance(entry, dict) and "sha256" in entry and "scale" in entry
+        if isinstance(entry, dict) and "sha256" in entry and _BAKED[one.name] in entry
     }
 
 
-def wanted_loras(loras: Sequence[Lora], part: str) -> set[tuple[str, float]]:
-    """The LoRAs, by digest and scale, that have layers for a part."""
-    return {(lora.sha256, lora.scale) for lora in loras if any(layer.part == part for layer in lora.layers)}
+def put_in(added: Sequence[Added], part: str) -> set[tuple[str, object]]:
+    """The same, of what is to be in the weights of a part."""
+    return {(one.sha256, one.scale if isinstance(one, Lora) else one.token) for one in added if part in one.parts}

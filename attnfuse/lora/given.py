@@ -6,8 +6,10 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from attnfuse.errors import SourceError, UsageError
+from attnfuse.lora.inversion import GivenInversion, Inversion, read_inversions
 from attnfuse.lora.layers import Layer, lora_file, read_layers
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import digest
@@ -29,6 +31,16 @@ class Lora:
     scale: float
     sha256: str
     layers: tuple[Layer, ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What of the pipeline it changes."""
+        return tuple(dict.fromkeys(layer.part for layer in self.layers))
+
+
+Given: TypeAlias = GivenLora | GivenInversion
+Added: TypeAlias = Lora | Inversion
+"""What the weights of a checkpoint are changed with while they are streamed."""
 
 
 def parse_lora(text: str) -> GivenLora:
@@ -81,9 +93,22 @@ def read_loras(given: Sequence[GivenLora], parts: Sequence[str]) -> tuple[Lora, 
     return tuple(found.values())
 
 
-def check_used(loras: Sequence[Lora], parts: Collection[str]) -> None:
-    """Raise UsageError for a LoRA that is for none of these parts, which are compiled or stand beside what is."""
-    for lora in loras:
-        own = sorted({layer.part for layer in lora.layers})
-        if not set(parts).intersection(own):
-            raise UsageError(f"the LoRA {lora.file} is for {', '.join(own)}, and none of that is compiled; drop it.")
+def read_given(given: Sequence[Given], parts: Sequence[str]) -> tuple[Added, ...]:
+    """All that weights are changed with, read for a pipeline with these parts. Raises as the two readers do."""
+    loras = read_loras([one for one in given if isinstance(one, GivenLora)], parts)
+    return (*loras, *read_inversions([one for one in given if isinstance(one, GivenInversion)], parts))
+
+
+def check_used(added: Sequence[Added], parts: Collection[str]) -> None:
+    """Raise UsageError for what is for none of these parts, which are compiled or stand beside what is."""
+    for one in added:
+        if not set(parts).intersection(one.parts):
+            kind = "LoRA" if isinstance(one, Lora) else "textual inversion"
+            raise UsageError(
+                f"the {kind} {one.file} is for {', '.join(sorted(one.parts))}, and none of that is compiled; drop it."
+            )
+
+
+def named(kind: str, added: Sequence[Added]) -> dict[str, Path]:
+    """The files by the names they have among those that were read."""
+    return {f"{kind}/{one.sha256[:12]}/{one.file.name}": one.file for one in added}

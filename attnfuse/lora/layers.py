@@ -30,6 +30,7 @@ from attnfuse import documents
 from attnfuse.errors import SourceError
 from attnfuse.mindir.key_names import adapter_of
 from attnfuse.mindir.tensorfile import TensorFile
+from attnfuse.names import some
 
 DENOISERS = ("unet", "transformer", "prior")
 """What pipelines call the model that a LoRA without the name of a part is for."""
@@ -287,9 +288,3 @@ def lora_file(given: Path) -> Path:
         hint = f"it has {', '.join(others)}: name the file" if others else "name a safetensors file"
         raise SourceError(f"{given} is a folder without {' or '.join(names)}; {hint}.")
     return found
-
-
-def some(keys: Sequence[str]) -> str:
-    """`tensor 'a'`, `tensors 'a', 'b', 'c' and 4 more`."""
-    shown = ", ".join(repr(key) for key in keys[:3])
-    return f"tensor{'s' if len(keys) > 1 else ''} {shown}{f' and {len(keys) - 3} more' if len(keys) > 3 else ''}"

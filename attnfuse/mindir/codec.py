@@ -16,6 +16,7 @@ from attnfuse.mindir.foreign import what_lies_there
 from attnfuse.mindir.key_names import adapter_of
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.tensorfile import TensorFile
+from attnfuse.original_names import is_original
 
 SUPPORTED_VERSION = 3
 _ENCRYPTED = (b"\xd8\x5e\x3a\x7f", b"\xd9\x5e\x3a\x7f")  # AES-GCM and AES-CBC / SM4-CBC
@@ -58,6 +59,11 @@ def check_format(path: Path) -> None:
         tensors = TensorFile(path).tensors
         if tensors and (kind := adapter_of(tensors)):
             raise SourceError(f"{path} holds {kind}, and no model; give the pipeline folder that it was made for.")
+        if is_original(tensors):
+            raise SourceError(
+                f"{path} holds weights under the names they were first published with, and no configuration: give"
+                " --config FOLDER, a pipeline in diffusers layout with configurations, tokenizers and scheduler."
+            )
         raise SourceError(f"{path} is a file of weights; give the pipeline folder in diffusers layout it belongs to.")
     if path.name in ("model_index.json", "config.json"):
         raise SourceError(f"{path} is a configuration; give the folder that it lies in, {path.parent}.")

@@ -1,7 +1,7 @@
 """The weights of a source, read where they lie: in the graph, beside it, or in a checkpoint.
 
-What a LoRA adds to a weight of a checkpoint is part of it: merged here, before all edits (see `edits`), so that every
-reader of the weight has the same numbers.
+What a LoRA adds to a weight of a checkpoint is part of it, and so are the rows of a textual inversion: merged here,
+before all edits (see `edits`), so that every reader of the weight has the same numbers.
 """
 
 from __future__ import annotations
@@ -19,17 +19,24 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import byte_size, parameter_name, parameters
 from attnfuse.mindir.low_rank import Delta, LowRank, merged, opened
+from attnfuse.mindir.rows import Rows
 from attnfuse.mindir.schema import ModelProto, TensorProto
+from attnfuse.mindir.taken import Taken, read_taken
 from attnfuse.mindir.tensorfile import CHUNK_BYTES, TensorFile
+
+_BLOCK = CHUNK_BYTES // 8
+"""Elements of a weight that a LoRA is added to at once. More, and they leave the processor's cache."""
 
 
 class WeightLocation(Protocol):
-    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`."""
+    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`, or what is `taken` of one."""
 
     @property
     def file(self) -> Path: ...
     @property
     def key(self) -> str: ...
+    @property
+    def taken(self) -> Taken | None: ...
 
 
 class StoredWeights:
@@ -44,7 +51,7 @@ class StoredWeights:
         model: ModelProto,
         files: Mapping[str, Path] | None = None,
         sources: Mapping[str, WeightLocation] | None = None,
-        added: Mapping[str, Sequence[LowRank]] | None = None,
+        added: Mapping[str, Sequence[LowRank | Rows]] | None = None,
     ) -> None:
         self.parameters: Mapping[str, TensorProto] = {parameter_name(p): p for p in parameters(model)}
         self._files = files or {}
@@ -66,10 +73,13 @@ class StoredWeights:
         if parameter is None or dtype is None or byte_size(parameter) is None:
             return None
         source = self._sources.get(name)
-        if source is not None and name in self._added:
-            return self._merged(parameter, source, self._added[name], dtype, overflow, first, last)
+        added = self._added.get(name, ()) if source is not None else ()
+        if source is not None and (rows := [one for one in added if isinstance(one, Rows)]):
+            return self._grown(parameter, source, rows, dtype, overflow, first, last)
+        if source is not None and (deltas := [one for one in added if isinstance(one, LowRank)]):
+            return self._merged(parameter, source, deltas, dtype, overflow, first, last)
         if source is not None:
-            return self._file(parameter, source).read(source.key, dtype, overflow, first, last)
+            return _read(self._file(parameter, source), source, dtype, overflow, first, last)
         begin, end = first * dtype.itemsize, None if last is None else last * dtype.itemsize
         if not parameter.HasField("external_data"):
             return iter((parameter.raw_data[begin:end],)) if parameter.raw_data else None
@@ -79,14 +89,40 @@ class StoredWeights:
         at = parameter.external_data
         return _bytes(path, at.offset + begin, (at.length if end is None else end) - begin)
 
-    def _file(self, parameter: TensorProto, source: WeightLocation) -> TensorFile:
+    def _grown(
+        self,
+        parameter: TensorProto,
+        source: WeightLocation,
+        rows: Sequence[Rows],
+        dtype: DType,
+        overflow: list[str],
+        first: int,
+        last: int | None,
+    ) -> Iterator[bytes]:
+        """The elements of a table with rows behind its own."""
+        row = math.prod(parameter.dims[1:])
+        own = parameter.dims[0] - sum(one.count for one in rows)
+        end, at = parameter.dims[0] * row if last is None else last, 0
+        for one, count in ((source, own), *((one, one.count) for one in rows)):
+            begin, at = at, at + count * row
+            if max(begin, first) < min(at, end):
+                file = self._file(parameter, one, count * row)
+                yield from _read(file, one, dtype, overflow, max(begin, first) - begin, min(at, end) - begin)
+
+    def _file(self, parameter: TensorProto, source: WeightLocation, elements: int | None = None) -> TensorFile:
+        """The file, in which the tensor has as many elements as are wanted: the parameter's, or as said."""
         if source.file not in self._opened:
             self._opened[source.file] = TensorFile(source.file)
         file = self._opened[source.file]
-        shape = file.entry(source.key).shape
-        if math.prod(shape) != math.prod(parameter.dims):
+        taken = source.taken or Taken(source.key)
+        shape = file.entry(taken.key).shape
+        try:
+            fits = math.prod(taken.shape(shape)) == (math.prod(parameter.dims) if elements is None else elements)
+        except ValueError:
+            fits = False
+        if not fits:
             raise SourceError(
-                f"tensor {source.key!r} of {source.file} has shape {list(shape)}; "
+                f"tensor {taken.key!r} of {source.file} has shape {list(shape)}; "
                 f"parameter {parameter_name(parameter)!r} has {list(parameter.dims)}."
             )
         return file
@@ -114,38 +150,39 @@ class StoredWeights:
                     f"what {delta.source.file} adds to parameter {name!r} has shape "
                     f"{list(delta.shape)}, and the parameter {list(parameter.dims)}; it was made for another model."
                 )
-        end = parameter.dims[0] * row if last is None else last
-        step = max(1, CHUNK_BYTES // (row * np.dtype(np.float32).itemsize))
-        for begin in range(first // row, -(-end // row), step):
-            rows = range(begin, min(begin + step, -(-end // row)))
-            base = b"".join(file.read(source.key, dtypes.FLOAT32, [], rows.start * row, rows.stop * row))
-            values = merged(np.frombuffer(base, np.float32).reshape(len(rows), row), deltas, rows.start)
-            chosen = values.reshape(-1)[max(0, first - rows.start * row) : end - rows.start * row]
-            yield _rounded(chosen, dtype, source.key, overflow)
+        begin, end = first // row, -(-(parameter.dims[0] * row if last is None else last) // row)
+        step = max(1, _BLOCK // row)
+        for base in _float_rows(file, source, row, begin, end, step):
+            made, largest = merged(base, deltas, begin, dtype)
+            chosen = slice(max(0, first - begin * row), None if last is None else last - begin * row)
+            kept = made.reshape(-1)[chosen]
+            may_overflow = not largest < dtype.largest  # as float32 has it, which may be rounded up to that
+            if not overflow and may_overflow and (np.isinf(kept) & np.isfinite(base.reshape(-1)[chosen])).any():
+                overflow.append(source.key)
+            yield kept.tobytes()
+            begin += len(base)
 
 
-def _rounded(values: npt.NDArray[np.float64], dtype: DType, key: str, overflow: list[str]) -> bytes:
-    """The values in that type; `key` is added to `overflow` where finite ones become infinite."""
-    with np.errstate(over="ignore"):
-        converted = (_to_odd(values) if dtype == dtypes.BFLOAT16 else values).astype(dtype.numpy)
-    within = values.size == 0 or (-dtype.largest <= values.min() and values.max() <= dtype.largest)
-    if not overflow and not within and np.isfinite(values[np.isinf(converted)]).any():
-        overflow.append(key)
-    return converted.tobytes()
+def _read(
+    file: TensorFile, source: WeightLocation, dtype: DType, overflow: list[str], first: int, last: int | None
+) -> Iterator[bytes]:
+    """Elements of a weight of a checkpoint; see `TensorFile.read`."""
+    if source.taken is None:
+        return file.read(source.key, dtype, overflow, first, last)
+    return read_taken(file, source.taken, dtype, overflow, first, last)
 
 
-def _to_odd(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """The values in float32, where inexact the neighbour whose last bit is set (Boldo and Melquiond, "When double
-    rounding is odd").
-
-    ml_dtypes goes from float64 to bfloat16 by way of float32, and so rounds twice: from such a float32 that gives what
-    one rounding does.
-    """
-    nearest = values.astype(np.float32)
-    with np.errstate(invalid="ignore"):  # of infinite ones, which stay
-        off = values - nearest
-    is_even = np.isfinite(values) & (off != 0) & (nearest.view(np.uint32) & 1 == 0)
-    return np.where(is_even, np.nextafter(nearest, np.copysign(np.inf, off).astype(np.float32)), nearest)
+def _float_rows(
+    file: TensorFile, source: WeightLocation, row: int, begin: int, end: int, step: int
+) -> Iterator[npt.NDArray[np.float64]]:
+    """Rows of so many elements of a weight of a checkpoint; see `TensorFile.float_rows`."""
+    if source.taken is None:
+        yield from file.float_rows(source.key, row, begin, end, step)
+        return
+    for first in range(begin, end, step):
+        last = min(first + step, end)
+        data = b"".join(read_taken(file, source.taken, dtypes.FLOAT32, [], first * row, last * row))
+        yield np.frombuffer(data, np.float32).reshape(last - first, row).astype(np.float64)
 
 
 def _bytes(path: Path, offset: int, length: int) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,28 @@ class TensorFile:
                 overflow.append(key)
             yield converted.tobytes()
 
+    def float_rows(self, key: str, row: int, first: int, last: int, step: int) -> Iterator[npt.NDArray[np.float64]]:
+        """Rows of `row` elements each, from `first` to `last`, which is left out, `step` rows at a time: the values as
+        float32 has them, in float64. An array holds until the next is asked for.
+
+        Raises SourceError where the tensor is absent, or of no float type.
+        """
+        entry, stored = self.entry(key), self._dtype(key)
+        if not stored.is_float:
+            raise SourceError(f"tensor {key!r} of {self.path} is of type {stored}; the graph wants {dtypes.FLOAT32}.")
+        size = row * stored.itemsize
+        entry = replace(entry, offset=entry.offset + first * size, length=(last - first) * size)
+        table = _half_values(stored) if stored.itemsize == 2 else None
+        place = np.empty((step, row))  # once: memory that the system gives anew takes longer than what is done in it
+        for chunk in self._bytes(entry, step * size):
+            values = place[: len(chunk) // size]
+            if table is not None:
+                table.take(np.frombuffer(chunk, np.uint16).reshape(-1, row), out=values, mode="clip")
+            else:
+                with np.errstate(over="ignore"):
+                    values[...] = np.frombuffer(chunk, stored.numpy).astype(np.float32).reshape(-1, row)
+            yield values
+
     def _bytes(self, entry: TensorEntry, step: int) -> Iterator[bytes]:
         """The tensor as it lies, `step` bytes at a time."""
         try:
@@ -158,3 +181,10 @@ class TensorFile:
                     yield chunk
         except OSError as error:
             raise SourceError(f"{self.path} cannot be read: {error.strerror or error}.") from None
+
+
+@cache
+def _half_values(dtype: DType) -> npt.NDArray[np.float64]:
+    """The values of all numbers of 16 bits: to look one up takes half as long as numpy's conversion."""
+    with np.errstate(invalid="ignore"):  # of those that are none
+        return np.arange(2**16, dtype=np.uint16).view(dtype.numpy).astype(np.float32).astype(np.float64)

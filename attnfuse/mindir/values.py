@@ -17,6 +17,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.edits import EditedWeight, WeightEdits, edited_chunks, edited_weight
 from attnfuse.mindir.external import byte_size
 from attnfuse.mindir.low_rank import LowRank
+from attnfuse.mindir.rows import Rows
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights, WeightLocation
 
@@ -37,7 +38,7 @@ class WeightValues:
         model: ModelProto,
         files: Mapping[str, Path] | None = None,
         sources: Mapping[str, WeightLocation] | None = None,
-        added: Mapping[str, Sequence[LowRank]] | None = None,
+        added: Mapping[str, Sequence[LowRank | Rows]] | None = None,
     ) -> None:
         self._weights = StoredWeights(model, files, sources, added)
         self._asked: dict[str, str] = {}

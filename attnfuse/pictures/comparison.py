@@ -26,7 +26,7 @@ from attnfuse.pictures import BackendName
 from attnfuse.pictures.metrics import Figures, NoMetricError, figures, psnr, ssim
 from attnfuse.pictures.recording import Recording
 from attnfuse.pictures.running import EDITED, Asked, Ran, edited_files, own_errors, run_folder, run_pipeline
-from attnfuse.pictures.unfused import check_loras, check_same, write_unfused
+from attnfuse.pictures.unfused import check_same, check_weights, write_unfused
 from attnfuse.progress import Progress
 from attnfuse.sources import Source
 from attnfuse.version import __version__
@@ -196,7 +196,7 @@ def _unfused(
             component = load(name, progress, weights=True)
             found[name] = write_unfused(component, work, progress)
             check_same(found[name], compiled)
-            check_loras(found[name], compiled)
+            check_weights(found[name], compiled)
             for file, path in component.inputs.items():
                 if digest(path) != request.inputs.get(file):
                     notes.append(f"{file} of the source is not what {name} was compiled from")

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attnfuse.component import Component
 from attnfuse.errors import SourceError
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
@@ -23,7 +24,6 @@ from attnfuse.pictures.recording import Call, Recording, packed
 from attnfuse.pictures.running import Asked, own_errors, run_pipeline
 from attnfuse.pictures.unfused import write_unfused
 from attnfuse.progress import Progress
-from attnfuse.sources import Component
 from attnfuse.version import __version__
 from attnfuse_runtime.backends import CpuBackend
 from attnfuse_runtime.families import FAMILIES

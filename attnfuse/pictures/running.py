@@ -89,7 +89,7 @@ def run_folder(
 ) -> Ran:
     """Pictures of the graphs in an output folder.
 
-    `size` is the width and height that the pictures are to have, which are those that were compiled. Raises SourceError
+    `size` is the width and height that the pictures are to have, which must be compiled. Raises SourceError
     where the folder is none that runs, or a graph fails; UsageError for arguments that do not fit it.
     """
     if not (folder / MANIFEST).is_file():
@@ -99,14 +99,19 @@ def run_folder(
         check_size(manifest, size)
         Pipeline.from_folder(folder, name, devices)  # which looks whether the backend is for what was compiled
         recording = Recording(backend(name, devices))
-        return run_pipeline(Pipeline(manifest, recording), recording, folder, asked, stepped)
+        return run_pipeline(Pipeline(manifest, recording), recording, folder, asked, stepped, size)
 
 
 def run_pipeline(
-    pipeline: Pipeline, recording: Recording, source: Path, asked: Asked, stepped: Stepped | None = None
+    pipeline: Pipeline,
+    recording: Recording,
+    source: Path,
+    asked: Asked,
+    stepped: Stepped | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Ran:
-    """Pictures of a pipeline whose graphs `recording` runs; `source` has its scheduler and tokenizers. Raises as
-    `run_folder`."""
+    """Pictures of a pipeline whose graphs `recording` runs; `source` has its scheduler and tokenizers. Of several
+    sizes, `size` is the width and height; None is the first. Raises as `run_folder`."""
     steps: list[Step] = []
 
     def keep(number: int, timestep: float, latents: Array) -> None:
@@ -114,7 +119,8 @@ def run_pipeline(
         if stepped is not None:
             stepped(len(steps), len(loop.scheduler.timesteps))
 
-    steps_asked: dict[str, Any] = {} if asked.steps is None else {"steps": asked.steps}
+    further: dict[str, Any] = {} if asked.steps is None else {"steps": asked.steps}
+    further |= {} if size is None else {"width": size[0], "height": size[1]}
     # Latents that are not finite are for the caller to tell of.
     with own_errors(), np.errstate(invalid="ignore", over="ignore"):
         loop = TextToImage(pipeline, source)
@@ -125,7 +131,7 @@ def run_pipeline(
             guidance_scale=asked.guidance_scale,
             callback=keep,
             progress=False,  # told by `stepped`
-            **steps_asked,
+            **further,
         )
     return Ran(found, tuple(steps), recording.calls, type(loop.scheduler).__name__)
 
@@ -140,14 +146,15 @@ def edited_files(manifest: Manifest, names: Collection[str]) -> list[str]:
 
 
 def check_size(manifest: Manifest, size: tuple[int, int] | None) -> None:
-    """Raise UsageError where the pictures of the graphs are of another width and height."""
-    decoder = manifest.components.get(DECODER)
-    if size is None or decoder is None:
+    """Raise UsageError where no graphs are for pictures of that width and height."""
+    decoders = [one for name, one in manifest.components.items() if DECODER in (name, one.base)]
+    if size is None or not decoders:
         return
-    height, width = decoder.outputs[0].shape[-2:]
-    if size != (width, height):
+    sizes = dict.fromkeys((width, height) for one in decoders for height, width in [one.outputs[0].shape[-2:]])
+    if size not in sizes:
+        there = ", ".join(f"{width}x{height}" for width, height in sizes)
         raise UsageError(
-            f"{manifest.folder} was compiled for pictures of {width}x{height}, and --size asks for "
+            f"{manifest.folder} was compiled for pictures of {there}, and --size asks for "
             f"{size[0]}x{size[1]}: compile it again with --width {size[0]} --height {size[1]}."
         )
 
@@ -161,13 +168,13 @@ def check_finite(ran: Ran) -> None:
                 f"the latents after step {number + 1} are not finite, as a graph overflows or its weights are damaged; "
                 "attnfuse compare tells in which component they begin."
             )
-    for call in ran.calls.get(DECODER, ()):
+    for call in (call for name, calls in ran.calls.items() if name.startswith(DECODER) for call in calls):
         for name, value in (*call.inputs.items(), *call.outputs.items()):
             if not np.isfinite(value).all():
                 raise SourceError(
                     f"the latents are finite, but not the {name} of {DECODER}, as the graph overflows, or weights or "
                     "scaling_factor in vae/config.json are damaged: attnfuse compare tells whether the source's own "
-                    "graph overflows too; if so, compile that component with --dtype float32."
+                    "graph overflows too; if so, compile it with --dtype vae=float32."
                 )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attnfuse.component import Component
 from attnfuse.errors import UsageError
 from attnfuse.ir.graph import Model
+from attnfuse.lora import inversion
 from attnfuse.lora.fitting import FIXED_NAME, baked_in
 from attnfuse.output import MANIFEST
 from attnfuse.progress import Progress
-from attnfuse.sources import Component
+from attnfuse.source_files import check_same_vae
 from attnfuse.tracing.contract import FixedValue
 from attnfuse.verify.names import leaf_name
 from attnfuse.written_weights import streamed_chunks
@@ -54,13 +56,17 @@ def check_same(unfused: Unfused, compiled: Unfused) -> None:
             )
 
 
-def check_loras(unfused: Unfused, compiled: Unfused) -> None:
-    """Raise UsageError where the two have other LoRAs in their weights."""
-    now, was = ([FixedValue(FIXED_NAME, one.fixed.get(FIXED_NAME), "")] for one in (unfused, compiled))
+def check_weights(unfused: Unfused, compiled: Unfused) -> None:
+    """Raise UsageError where the two have other LoRAs or textual inversions, or one another VAE than the pipeline's."""
+    check_same_vae(compiled.name, unfused.fixed, compiled.fixed)
+    now, was = (
+        [FixedValue(name, one.fixed.get(name), "") for name in (FIXED_NAME, inversion.FIXED_NAME)]
+        for one in (unfused, compiled)
+    )
     if baked_in(now) != baked_in(was):
         raise UsageError(
-            f"{unfused.name} was compiled with other LoRAs than --lora gives (see {FIXED_NAME} in {MANIFEST}); give the"
-            " same."
+            f"{unfused.name} was compiled with other LoRAs or textual inversions than --lora and --textual-inversion"
+            f" give (see {FIXED_NAME} in {MANIFEST}); give the same."
         )
 
 

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from attnfuse.component import Component
 from attnfuse.errors import AttnfuseError
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 
 _LIBRARIES = {"google", "ml_dtypes", "networkx", "numpy", "pydantic", "pydantic_core"}

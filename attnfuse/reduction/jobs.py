@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from attnfuse.component import Component
 from attnfuse.errors import RequirementError, UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.ir.inline import inlined
@@ -19,7 +20,6 @@ from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.parts import Cutter, node_count
 from attnfuse.reduction.result import Kind, Reduction, Weights
 from attnfuse.reduction.search import Graphs, Search, Tell
-from attnfuse.sources import Component
 from attnfuse.verify import require_executor
 from attnfuse.verify.numbers.weights import drawn_weights
 

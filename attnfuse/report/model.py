@@ -17,7 +17,7 @@ from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.output import MANIFEST_SCHEMA, FileDigest
 from attnfuse.policy import Rule
-from attnfuse.tracing.contract import FixedValue, TensorSpec, Traced
+from attnfuse.tracing.contract import FixedValue, SizeFacts, TensorSpec, Traced
 from attnfuse.version import __version__
 
 
@@ -215,13 +215,15 @@ class ManifestComponent(_Document):
     """One graph of the output: its file, what it takes and gives, in order, and what it has fixed.
 
     `sources` are the files it was read from, as `Manifest.inputs` names them. `policy` are the rules it was compiled
-    with where they are not the manifest's: it stayed while others were compiled with other rules. `dtype` and
+    with where they are not the manifest's: it stayed while others were compiled with other rules. `base` is the
+    component at the first size, whose files of weights are among `variables`, of one at another. `dtype` and
     `dtype_from` as in `ComponentEntry`; `warnings` are about its source. `config` is the configuration that MindSpore
     Lite is to be given with it, null for another runtime.
     """
 
     name: str
     owner: str
+    base: str | None = None
     dtype: str | None = None
     dtype_from: str = ""
     warnings: tuple[str, ...] = ()
@@ -254,7 +256,8 @@ class ManifestPipeline(_Document):
     `class_name` is the pipeline's, null for a single model. `source` is a hub id or `demo:NAME`, `revision` the commit
     of a hub's repository. `height` and `width` are pixels, `frames` those of a video, `guidance_rows` the rows of the
     denoiser for an image. `text_lengths` are the tokens of a text, by component; `timestep_dtype` is the type of the
-    timesteps. `files` are those of the output that the source has too, or that were made of its own.
+    timesteps. `sizes` are those that it was compiled for, the first of them the one told here; none where it is one.
+    `files` are those of the output that the source has too, or that were made of its own.
     """
 
     class_name: str | None = None
@@ -266,6 +269,7 @@ class ManifestPipeline(_Document):
     guidance_rows: int | None = None
     timestep_dtype: str | None = None
     text_lengths: dict[str, int] = {}
+    sizes: tuple[SizeFacts, ...] = ()
     vae: ManifestVae | None = None
     files: tuple[str, ...] = ()
 

@@ -255,7 +255,11 @@ def _rows() -> Iterator[Operator]:
     yield from _ge(
         "nn_calculation_ops",
         ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW; takes a bias", ()),
-        ("Conv3D", "reads the attributes strides (5), pad_list (6), dilations (5), groups, format NCDHW", _NO_BFLOAT16),
+        (
+            "Conv3D",
+            "reads the attributes strides (5), pad_list (6), dilations (5), groups, format NCDHW; takes a bias",
+            _NO_BFLOAT16,
+        ),
         (
             "Conv3DTranspose",
             "as Conv3DTransposeD; reads the attributes Conv3D does, input_size (5) and output_padding (5)",
@@ -394,7 +398,7 @@ def _refused() -> Iterator[Refused]:
         "Conv2DBackpropInput",
         "Conv2D: by patches where its kernel is its stride, else of x with zeros between",
     )
-    yield Refused("Conv3DExt", _NONE, "Conv3D, or Mul and ReduceSum by channel, and Add of the bias as [1, C, 1, 1, 1]")
+    yield Refused("Conv3DExt", _NONE, "Conv3D with the bias, or Mul, ReduceSum and Add of the bias by channel")
     yield Refused("ConvTranspose2D", _NONE, "as Conv2DTranspose, and Add of the bias as [1, C, 1, 1]")
     yield Refused("CumsumExt", _NONE, "Cast to its dtype, CumSum")
     yield Refused("Dense", _EXTEND, "Reshape, MatMul with transpose_b, Add, Reshape")

@@ -178,10 +178,10 @@ def _texts(context: SpecContext, family: PipelineFamily) -> Iterator[Contradicti
         if not _attends(context, taker):
             continue
         for families, key, encoders in _TEXTS:
-            if family in families:
+            if family.is_of(*families):
                 yield from _hold(_number(context, taker, [key]), [_number(context, e, _WIDTH) for e in encoders], _same)
         for of, key, given, made in _OTHERS:
-            if family == of:
+            if family.is_of(of):
                 yield from _hold(_number(context, taker, [key]), [_number(context, e, [k]) for e, k in given], made)
 
 
@@ -196,7 +196,7 @@ def _of_xl(context: SpecContext, family: PipelineFamily) -> Iterator[Contradicti
 
     Beside the pooled text stand the embeddings of six numbers, of five in a refiner.
     """
-    if family != STABLE_DIFFUSION_XL:
+    if not family.is_of(STABLE_DIFFUSION_XL):
         return
     widths = [_number(context, part, ["hidden_size"]) for part in ("text_encoder", "text_encoder_2")]
     for taker in ("unet", "controlnet"):
@@ -252,26 +252,28 @@ def _beside(context: SpecContext, family: PipelineFamily, latents: int) -> list[
     """The channels that the denoiser may take, of so many of the latents; none where that is not known."""
     kind = context.pipeline.class_name
     pictured = 2 * latents  # those of a picture beside them
-    if family in _PACKED:
+    if family.channels is not None:
+        return list(family.channels(latents))
+    if family.is_of(*_PACKED):
         if kind == "FluxFillPipeline":  # and a mask in pixels, packed with them
             scale = 2 ** (len(context.numbers("block_out_channels", "vae")) - 1)
             return [4 * pictured + 4 * scale**2]
         control = kind.startswith("FluxControl") and not kind.startswith("FluxControlNet")
         return [4 * (pictured if control else latents)]
-    if family in (STABLE_VIDEO, CONSIS_ID) or kind == "CogVideoXImageToVideoPipeline":
+    if family.is_of(STABLE_VIDEO, CONSIS_ID) or kind == "CogVideoXImageToVideoPipeline":
         return [pictured]
-    if family == COSMOS:  # a mask of the frames that are given
+    if family.is_of(COSMOS):  # a mask of the frames that are given
         return [latents + kind.endswith("VideoToWorldPipeline")]
-    if family not in _PLAIN:
+    if not family.is_of(*_PLAIN):
         return []
     if kind.startswith("Kandinsky") and "Inpaint" in kind:
         return [pictured + 1]
     if kind.startswith("KandinskyV22Controlnet"):
         return [pictured]
     apart = context.pipeline.options.get("expand_timesteps")  # the picture is among the latents then
-    if family in (WAN, SKY_REELS_2) and "ImageToVideo" in kind and not apart:
+    if family.is_of(WAN, SKY_REELS_2) and "ImageToVideo" in kind and not apart:
         return [pictured + context.number("scale_factor_temporal", "vae", 4)]  # a mask of each latent's frames
-    inpaints = family in (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, STABLE_DIFFUSION_3)
+    inpaints = family.is_of(STABLE_DIFFUSION, STABLE_DIFFUSION_XL, STABLE_DIFFUSION_3)
     if inpaints and "Inpaint" in kind:
         return [latents, pictured + 1]  # by the mask outside of it, or with mask and picture
     return [latents]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mindspore
@@ -21,7 +22,7 @@ from mindspore.nn.utils import no_init_parameters
 from mindspore.train import mind_ir_pb2
 
 from attnfuse.errors import TraceError
-from attnfuse.tracing.contract import Call, ComponentPlan, TensorKind, TensorSpec
+from attnfuse.tracing.contract import Call, ComponentPlan, Processor, TensorKind, TensorSpec
 from attnfuse.tracing.patches import cpu_patches, tracing_patches
 
 
@@ -44,8 +45,30 @@ def build_skeleton(plan: ComponentPlan) -> Any:
             model.tie_weights()
             hold_in(model, dtype)
             _keep_in_float32(model, plan.dtype)
+    for processor in plan.processors:
+        _give(model, processor, plan.name)
     model.set_train(False)
     return model
+
+
+def _give(model: Any, processor: Processor, component: str) -> None:
+    """Give the processor to the attention it is for. Raises TraceError where a pattern finds none.
+
+    Which that is, mindone's own `PAGMixin` says: the pipelines' method, that takes the pipeline's attributes.
+    """
+    module, _, name = processor.name.rpartition(":")
+    found = getattr(import_module(f"mindone.diffusers.{module or 'models.attention_processor'}"), name)
+    made = found(**processor.arguments)
+    if not processor.layers:
+        model.set_attn_processor(made)
+        return
+    from mindone.diffusers.pipelines.pag.pag_utils import PAGMixin
+
+    try:
+        asking = SimpleNamespace(unet=model, _pag_attn_processors=(made, made))
+        PAGMixin._set_pag_attn_processor(asking, processor.layers, True)
+    except ValueError as error:
+        raise TraceError(f"component {component} cannot be traced: {error}.") from None
 
 
 def hold_in(model: Any, dtype: Any) -> None:
@@ -71,8 +94,19 @@ def _keep_in_float32(model: Any, dtype: str) -> None:
             parameter.set_dtype(mindspore.float32)
 
 
-_BESIDE_A_PIPELINE = {"ChatGLMModel": "kolors", "MultilingualCLIP": "kandinsky"}
-"""Models that are built and loaded as those of transformers are, and lie with the one kind of pipeline they serve."""
+_BESIDE_A_PIPELINE = {
+    "CLIPImageProjection": "stable_diffusion",
+    "ChatGLMModel": "kolors",
+    "LTXLatentUpsamplerModel": "ltx.modeling_latent_upsampler",
+    "MultilingualCLIP": "kandinsky",
+    "PaellaVQModel": "wuerstchen",
+    "PaintByExampleImageEncoder": "paint_by_example",
+    "ReduxImageEncoder": "flux.modeling_flux",
+    "UnCLIPTextProjModel": "unclip.text_proj",
+    "WuerstchenDiffNeXt": "wuerstchen",
+    "WuerstchenPrior": "wuerstchen",
+}
+"""Models that lie with the one kind of pipeline they serve, and are built and loaded as those of their library are."""
 
 
 def _find_class(plan: ComponentPlan) -> Any:

@@ -3,23 +3,26 @@
 They keep the places that diffusers gives them (`model_index.json`, `scheduler/scheduler_config.json`, ...), so that a
 loop reads them in the output as it would in the source. A tokenizer without a `tokenizer.json` gets one.
 
-Imports `folder`, `source` and `tokenizer_files` of this package, `attnfuse.documents` and the standard library.
+Imports `contract`, `folder`, `source` and `tokenizer_files` of this package, `attnfuse.documents` and the standard
+library.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnfuse import documents
-from attnfuse.tracing.folder import SINGLE, Config, PipelineFolder, read_pipeline
+from attnfuse.tracing.contract import SizeFacts
+from attnfuse.tracing.folder import SINGLE, VAE, Config, PipelineFolder, read_pipeline, with_vae
 from attnfuse.tracing.source import origin
 from attnfuse.tracing.tokenizer_files import NotMadeError, make_tokenizer
 
@@ -68,7 +71,8 @@ class PipelineFacts:
 
     `class_name` is null for a single model. `source` is a hub id or `demo:NAME`, `revision` the commit of a hub's
     repository; null for any other folder. `height` and `width` are pixels, `frames` those of a video, `guidance_rows`
-    the rows of the denoiser for an image: what its components were planned with, null where none was.
+    the rows of the denoiser for an image: what its components were planned with, null where none was. `sizes` are those
+    it was compiled for, the first of them these, where they are several.
     """
 
     class_name: str | None = None
@@ -79,6 +83,7 @@ class PipelineFacts:
     frames: int | None = None
     guidance_rows: int | None = None
     vae: VaeFacts | None = None
+    sizes: tuple[SizeFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +99,38 @@ class _LeftOutError(Exception):
     """Why a file is not taken."""
 
 
-def carried(folder: Path, sizes: Mapping[str, int], model: str = "", make: MakeTokenizer = make_tokenizer) -> Carried:
+def carried(
+    folder: Path,
+    sizes: Mapping[str, int],
+    model: str = "",
+    several: Sequence[SizeFacts] = (),
+    make: MakeTokenizer = make_tokenizer,
+    vae: Path | None = None,
+) -> Carried:
     """What an output has of the pipeline folder, or of the folder of the single model that a pipeline calls `model`.
 
-    `sizes` are those its components were planned with. A link is followed to another file of the folder, or of the hub
+    `sizes` are those its components were planned with, `several` all of them where it is compiled for more; `vae` is
+    the folder of a VAE in place of the pipeline's. A link is followed to another file of the folder, or of the hub
     cache that it is a snapshot in. Raises SourceError for what is no such folder.
     """
     pipeline = read_pipeline(folder)
     if SINGLE in pipeline.classes and not pipeline.class_name:
         pipeline = pipeline.named(model or SINGLE)
+    if vae is not None:
+        pipeline = with_vae(pipeline, vae)
     files: dict[str, bytes] = {}
     warnings: list[str] = []
     left_out: dict[str, str] = {}
     for name, path in _places(pipeline):
         try:
-            files[name] = _content(path, _own_roots(folder))
+            files[name] = _content(path, (*_own_roots(folder), *(() if vae is None else _own_roots(vae))))
         except FileNotFoundError:
             continue
         except _LeftOutError as error:
             warnings.append(f"{name} of the source is not in the output: {error}")
             left_out.setdefault(name.partition("/")[0], name)
+    if vae is not None and INDEX in files:
+        files[INDEX] = _index_with(VAE, pipeline, files[INDEX])
     for name, class_name in pipeline.classes.items():
         own = {file: files[f"{name}/{file}"] for file in TOKENIZERS if f"{name}/{file}" in files}
         if own and TOKENIZER not in own:
@@ -125,7 +142,16 @@ def carried(folder: Path, sizes: Mapping[str, int], model: str = "", make: MakeT
                 warnings.append(
                     f"no {name}/{TOKENIZER} was made, which attnfuse-runtime reads texts with: {error}; put one there"
                 )
-    return Carried(dict(sorted(files.items())), _facts(pipeline, files, sizes), tuple(warnings))
+    return Carried(dict(sorted(files.items())), _facts(pipeline, files, sizes, several), tuple(warnings))
+
+
+def _index_with(model: str, pipeline: PipelineFolder, content: bytes) -> bytes:
+    """A model_index.json that names the class that a part has now; as it lies where it does already."""
+    index = documents.parse(content.decode(), "JSON")
+    entry = [pipeline.libraries[model], pipeline.classes[model]]
+    if index[model] == entry:
+        return content
+    return (json.dumps({**index, model: entry}, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _places(pipeline: PipelineFolder) -> Iterator[tuple[str, Path]]:
@@ -183,7 +209,9 @@ def _made_tokenizer(name: str, class_name: str, own: Mapping[str, bytes], make: 
             raise NotMadeError(str(error).replace(work, name)) from None
 
 
-def _facts(pipeline: PipelineFolder, files: Mapping[str, bytes], sizes: Mapping[str, int]) -> PipelineFacts:
+def _facts(
+    pipeline: PipelineFolder, files: Mapping[str, bytes], sizes: Mapping[str, int], several: Sequence[SizeFacts]
+) -> PipelineFacts:
     where, revision = origin(pipeline.root)
     rows = sizes["rows"] // sizes["batch"] if "rows" in sizes and sizes.get("batch") else None
     return PipelineFacts(
@@ -195,6 +223,7 @@ def _facts(pipeline: PipelineFolder, files: Mapping[str, bytes], sizes: Mapping[
         sizes.get("frames"),
         rows,
         _vae(files["vae/config.json"], sizes) if "vae/config.json" in files else None,
+        tuple(several),
     )
 
 

@@ -20,6 +20,7 @@ from attnfuse import documents
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.key_names import misfit
+from attnfuse.mindir.taken import Taken, values_taken
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.tracing.contract import Library
 from attnfuse.tracing.in_its_place import OTHER_FORMATS, STEM, in_its_place
@@ -30,12 +31,21 @@ FLOAT8_DTYPES = tuple(dtype.name for dtype in dtypes.FLOAT8)
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """Tensor `key` of safetensors file `file`; `dtype` in numpy's name, or safetensors' own where it has none."""
+    """Tensor `key` of safetensors file `file`; `dtype` in numpy's name, or safetensors' own where it has none.
+
+    Of a file under original names `key` is what diffusers calls the tensor, and `taken` says what of the file it is.
+    """
 
     file: Path
     key: str
     dtype: str
     shape: tuple[int, ...]
+    taken: Taken | None = None
+
+    @property
+    def key_in_file(self) -> str:
+        """What the tensor is called in the file."""
+        return self.key if self.taken is None else self.taken.key
 
     @property
     def size(self) -> int:
@@ -147,7 +157,7 @@ def read_values(tensor: StoredTensor) -> npt.NDArray[Any]:
 
     Raises SourceError for a type that the format has and this project does not read.
     """
-    values = TensorFile(tensor.file).values(tensor.key)
+    values = values_taken(TensorFile(tensor.file), tensor.taken or Taken(tensor.key)).reshape(tensor.shape)
     return values.astype(np.float32) if tensor.dtype in (*FLOAT8_DTYPES, "bfloat16") else values
 
 

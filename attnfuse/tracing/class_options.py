@@ -30,7 +30,11 @@ _MODEL_TYPE = re.compile(r"\(\"([\w.-]+)\", \"(\w+Config)\"\)")
 
 #: Of which files the classes of a library are read, the first that has a class being the one.
 _DIFFUSERS = ("diffusers/models/**/*.py", "diffusers/schedulers/*.py", "diffusers/pipelines/**/*.py")
-_MODELS = ("transformers/models/*/modeling_*.py", "diffusers/pipelines/**/text_encoder.py")
+_MODELS = (
+    "transformers/models/*/modeling_*.py",
+    "diffusers/pipelines/**/text_encoder.py",
+    "diffusers/pipelines/**/image_encoder.py",
+)
 _CONFIGURATIONS = ("configuration_utils.py", "models/*/configuration_*.py")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from attnfuse.errors import UsageError
 from attnfuse.tracing.contract import Call, ComponentPlan, Library, TensorSpec
 from attnfuse.tracing.fixed import fixed_values, given_values
 from attnfuse.tracing.folder import PipelineFolder, read_json
@@ -25,6 +26,7 @@ from attnfuse.tracing.specs.patch_names import (
     MASKED_ATTENTION,
     MASKED_TEXT,
     PLAIN_RESULTS,
+    SEEN_PICTURE,
     STACKED_ROTARY,
     TEXT_DECODER,
 )
@@ -37,6 +39,8 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
     given = [one for entry in spec.inputs for one in _expand(entry, spec, context)]
     inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, model_dtype, context)) for entry, shape in given)
     fixed = {**spec.fixed, **(spec.constants(context) if spec.constants is not None else {})}
+    if _skipped(spec, context) is not None:
+        fixed["output_hidden_states"] = True
     entries = [entry for entry, _ in given]
     call = Call(spec.method, arguments(entries, fixed), _outputs(spec, context))
     warnings = [
@@ -58,7 +62,9 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         patches=spec.patches,
         package="",
         variant="",
+        checkpoint=context.pipeline.checkpoint_of(context.model),
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
+        processors=() if spec.processors is None else spec.processors(context),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
         sizes=context.sizes,
@@ -73,7 +79,7 @@ _GIVEN_PATCHES: Mapping[Library, tuple[str, ...]] = {
 
 
 # They take the place of a whole model, for the call of one pipeline: other arguments, or results in another form.
-_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, TEXT_DECODER})
+_OF_ONE_CALL = frozenset({JOINT_SEQUENCE, MASKED_TEXT, PLAIN_RESULTS, SEEN_PICTURE, TEXT_DECODER})
 
 
 def _given_patches(class_name: str, library: Library) -> tuple[str, ...]:
@@ -132,6 +138,8 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         folder=pipeline.folders[model],
         package="" if pipeline.libraries[model] == library else package_of(pipeline.libraries[model]),
         variant="",
+        checkpoint=pipeline.checkpoint_of(model),
+        processors=(),
         call=Call(
             call.method,
             arguments(entries, flattened(call.fixed, [entry.to or entry.name for entry in entries]), call.tuples),
@@ -172,7 +180,25 @@ def _outputs(spec: Spec, context: SpecContext) -> tuple[tuple[str, str], ...]:
     for output in spec.outputs:
         count = 1 if output.each is None else output.each(context)
         outputs += [(output.name.format(i=i), output.of.format(i=i)) for i in range(count)]
-    return tuple(outputs)
+    earlier = _skipped(spec, context)
+    return tuple((name, of if earlier is None or name != earlier[0] else earlier[1]) for name, of in outputs)
+
+
+def _skipped(spec: Spec, context: SpecContext) -> tuple[str, str] | None:
+    """The output that is an earlier layer's state, and its expression; None where no layers are to be skipped.
+
+    Raises UsageError where the model has too few.
+    """
+    skip, wanted = spec.skip, context.shapes.clip_skip
+    if skip is None or wanted is None:
+        return None
+    layers = context.number("num_hidden_layers", default=12)
+    if wanted + skip.least > layers + 1:
+        raise UsageError(
+            f"--clip-skip {wanted}: {context.model} has {layers} layers, of which at most {layers + 1 - skip.least} can"
+            " be skipped."
+        )
+    return skip.output, skip.of.format(model=context.model, back=wanted + skip.least)
 
 
 def arguments(

@@ -1,6 +1,6 @@
 """The records that cross the border between the engine and the tracing worker, as JSON (`attnfuse.serialisation`).
 
-Imports nothing else of the project: both sides of the process border read it.
+Imports of the project `attnfuse.mindir.taken` beside that: both sides of the process border read it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from attnfuse.mindir.taken import Taken
 from attnfuse.serialisation import Unsaved
 
 #: Element types a parameter, an input or an output may have, under the names numpy and ml_dtypes use.
@@ -71,6 +72,8 @@ class ShapeOptions:
     `frames` those of a video, `guidance` whether a batch is doubled for classifier-free guidance (None: as the
     pipeline does by default). `dynamic` names what is left open: "batch". `sequence_lengths` are those of single
     components, by name, which overrule `sequence_length`. `timestep_dtype` is the type of the scheduler's timesteps.
+    `clip_skip` says how many of CLIP's layers are skipped, as pipelines have it (None: none).
+    `dtypes` are the types that single components are held in, by name, or all of a part, by its name.
     """
 
     batch: int | None = None
@@ -82,6 +85,34 @@ class ShapeOptions:
     dynamic: Literal["batch"] | None = None
     sequence_lengths: tuple[tuple[str, int], ...] = ()
     timestep_dtype: Literal["float32", "int64"] | None = None
+    clip_skip: int | None = None
+    dtypes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Shapes that a pipeline is compiled for beside its first; `label` is what the names of components end in then."""
+
+    label: str
+    shapes: ShapeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SizeFacts:
+    """One of several sizes that a pipeline is compiled for, and which graphs are of it.
+
+    `height` and `width` are pixels, `frames` those of a video, `batch` counts images or videos: what its components
+    were planned with, null where none was. `components` names the graphs that are of this size, by the component that
+    stands in the same place at the first size; what is not listed has the same graph at both. `label` is empty for the
+    first.
+    """
+
+    label: str
+    height: int | None
+    width: int | None
+    frames: int | None
+    batch: int | None
+    components: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +121,16 @@ class Fetch:
 
     `revision` is a branch, tag or commit of a hub repository, `subfolder` a folder within the source, `variant` that of
     weights (`….fp16.safetensors`), where a part has it; `offline` fetches nothing that is not in the hub's cache.
+    Where the source is a single file of weights under their original names, `config` is the folder or hub repository
+    with all that it lacks, and those are about that. `vae` is that of a VAE which takes the place of the pipeline's.
     """
 
     revision: str | None = None
     subfolder: str = ""
     variant: str = ""
     offline: bool = False
+    config: str = ""
+    vae: str = ""
 
 
 NOTHING_NAMED = Fetch()
@@ -129,20 +164,37 @@ class FixedValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Processor:
+    """An attention processor that a pipeline gives a model before it calls it.
+
+    `name` is its class in mindone's `attention_processor`, or `MODULE:CLASS` of another below mindone/diffusers;
+    `arguments` are those it is made with, `layers` the patterns (Python's `re`) of the attention that gets it, as
+    pipelines take them: of self-attention alone, as `PAGMixin` does, or of all attention where there are none.
+    """
+
+    name: str
+    layers: tuple[str, ...] = ()
+    arguments: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentPlan:
     """One graph to be traced.
 
     `name` is the component's ("unet", "vae_decoder"); `model` the attribute of the pipeline that owns it ("unet",
-    "vae", …); `folder` the folder with the model's config.json and weights; `call` what is traced (None for the
-    positional call of a live cell); `variant` that of the files of its weights ("fp16"), if any; `package` where below
-    mindone its class lies, if not in its library; `dtype` what the model's float parameters are held in (but for those
+    "vae", …); `folder` the folder with the model's config.json and weights; `checkpoint` the single file that has its
+    weights, under their original names, in place of the folder's; `call` what is traced (None for the positional call
+    of a live cell); `variant` that of the files of its weights ("fp16"), if any; `package` where below mindone its
+    class lies, if not in its library; `dtype` what the model's float parameters are held in (but for those
     that mindone keeps in float32, see `build.py`); `inputs` the graph's inputs in order; `patches` those in force
     during the
     trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.dtype`). `fixed` tells
     what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
-    the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
+    the others; they are no part of the JSON, which is of one trace. `processors` are given to the model's attention
+    before the trace. No part of the JSON either are `dtype_from`, where the type comes from,
     and `warnings`, what of the folder the user should look at: they are about the plan. Nor are
-    `way`, how it is to be traced, and `sizes`, those of the pipeline by name ("height"), as far as its family is known.
+    `way`, how it is to be traced, `sizes`, those of the pipeline by name ("height"), as far as its family is known, and
+    `base`, the component at the pipeline's first size, of one at another.
     """
 
     name: str
@@ -158,10 +210,18 @@ class ComponentPlan:
     twins: Unsaved[tuple[ComponentPlan, ...]] = ()
     fixed: tuple[FixedValue, ...] = field(kw_only=True, compare=False)
     variant: str = field(kw_only=True)
+    checkpoint: Path | None = field(kw_only=True)
+    processors: tuple[Processor, ...] = field(kw_only=True)
     way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)
     sizes: Unsaved[Mapping[str, int]] = field(default_factory=dict, compare=False)
+    base: Unsaved[str] = field(default="", compare=False)
+
+    @property
+    def weights_in(self) -> Path:
+        """The file or folder that its weights are in."""
+        return self.folder if self.checkpoint is None else self.checkpoint
 
     @property
     def open_inputs(self) -> tuple[TensorSpec, ...]:
@@ -176,7 +236,8 @@ class StoredWeight:
 
     Tensor `key` of the safetensors file `file` holds it, in this `shape` and with its elements in the order the
     graph wants. `dtype` is the graph parameter's: the tensor in the file may have another float type, and to convert
-    that (to nearest, ties to even) is all a reader does.
+    that (to nearest, ties to even) is all a reader does. Of a file under original names `key` is what diffusers calls
+    the tensor, and `taken` says what of the file it is.
     """
 
     parameter: str
@@ -184,6 +245,7 @@ class StoredWeight:
     key: str
     dtype: str
     shape: tuple[int, ...]
+    taken: Taken | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from attnfuse.tracing.contract import FixedValue, TensorSpec
 from attnfuse.tracing.schedulers import assumption
-from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.context import CLASSIFIER_FREE, Guidance, SpecContext
 from attnfuse.tracing.specs.record import Input, Spec
 
 #: Arguments that say in which form the result comes, or keep a branch out that pipelines never take.
@@ -21,7 +21,9 @@ _FORM = frozenset(
 )
 
 _MEANINGS: Mapping[str, str] = {
+    "apply_control": "outside of control_guidance_start and _end it would be another graph, without the ControlNet",
     "base_sequence_length": "patches of a picture of the default size, in proportion to which attention is scaled",
+    "conditioning_scale": "of the ControlNet, which is within the model: another would be another graph",
     "controlnet_blocks_repeat": "whether the ControlNet's blocks are taken in turns, as its kind asks for",
     "enable_temporal_attentions": "attention over frames is in the graph; without it, it would be another one",
     "fps": "frames a second, with which time is measured: for other videos trace with another, given with --inputs",
@@ -34,6 +36,8 @@ _MEANINGS: Mapping[str, str] = {
     "width": "latents from left to right",
 }
 _ARGUMENT = "an argument of the call"
+CLIP_SKIP = "clip_skip"
+"""What pipelines call the number of a text encoder's last layers that are left out."""
 
 
 def fixed_values(
@@ -41,9 +45,12 @@ def fixed_values(
 ) -> list[FixedValue]:
     """What the graph of a spec has fixed; `entries` and `inputs` are its inputs as the table and the plan have them."""
     stated = [
-        FixedValue(one.name, one.value, one.meaning)
-        for one in spec.fixed_settings
-        if one.when is None or one.when(context)
+        _skipped(context) if one.name == CLIP_SKIP and spec.skip is not None and context.shapes.clip_skip else one
+        for one in (
+            FixedValue(one.name, one.value if one.told is None else one.told(context), one.meaning)
+            for one in spec.fixed_settings
+            if one.when is None or one.when(context)
+        )
     ]
     arguments = {**spec.fixed, **(spec.constants(context) if spec.constants is not None else {})}
     return [*stated, *_rows(spec, context), *_timestep(context, entries, inputs), *_arguments(arguments)]
@@ -54,16 +61,33 @@ def given_values(fixed: Mapping[str, Any]) -> list[FixedValue]:
     return list(_arguments(fixed))
 
 
+def _skipped(context: SpecContext) -> FixedValue:
+    meaning = "so many layers are skipped: the state is that of an earlier one; for another number compile again"
+    return FixedValue(CLIP_SKIP, context.shapes.clip_skip, meaning)
+
+
 def _rows(spec: Spec, context: SpecContext) -> Iterator[FixedValue]:
     """Whether both halves of classifier-free guidance are rows of one batch."""
     if not any(size in ("rows", "text_rows", "frame_rows") for entry in spec.inputs for size in entry.shape):
         return
-    if context.sizes["rows"] > context.sizes["batch"]:
+    rows = context.sizes["rows"] // context.sizes["batch"]
+    if context.guidance != CLASSIFIER_FREE:
+        yield _ordered_rows(context.guidance, rows)
+    elif rows > 1:
         meaning = "two rows an image: without and with the prompt in one run; --no-guidance traces for one row"
         yield FixedValue("guidance_rows", 2, meaning)
     else:
         meaning = "one row an image: with classifier-free guidance run it once without and once with the prompt"
         yield FixedValue("guidance_rows", 1, f"{meaning}; --guidance traces for both rows in one run")
+
+
+def _ordered_rows(guidance: Guidance, rows: int) -> FixedValue:
+    """What each row of an image is for, where it is not one half of classifier-free guidance."""
+    is_guided = rows == len(guidance.guided)
+    told, other = (guidance.guided, guidance.alone) if is_guided else (guidance.alone, guidance.guided)
+    option = "--no-guidance" if is_guided else "--guidance"
+    meaning = f"rows an image, in one run and in this order: {'; '.join(told)}"
+    return FixedValue("guidance_rows", rows, f"{meaning}; {option} traces for {len(other)}")
 
 
 def _timestep(context: SpecContext, entries: Sequence[Input], inputs: Sequence[TensorSpec]) -> Iterator[FixedValue]:

@@ -5,20 +5,30 @@ Imports `attnfuse.documents`, `attnfuse.errors`, `attnfuse.names` and the standa
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from attnfuse import documents
-from attnfuse.errors import SourceError
+from attnfuse.errors import SourceError, UsageError
 from attnfuse.names import shortened
 
 Config = Mapping[str, Any]
 
+SEVERAL = ("MultiAdapter", "MultiControlNetModel", "MultiControlNetUnionModel")
+"""Classes that hold several models of a kind, in folders beside each other: NAME, NAME_1 and so on."""
+
+_LISTS = ("pag_applied_layers",)
+"""Options of pipelines that are lists of texts, of which two are no library and class."""
+
 SINGLE = "model"
 """The attribute of a model that stands alone."""
+
+VAE = "vae"
+"""The attribute of a pipeline's autoencoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,7 @@ class PipelineFolder:
     `class_name` is empty for a folder that holds a single model, whose attribute is then `SINGLE`: what it is called
     in a pipeline is for the table of specifications to say. `libraries` are as model_index.json names them, `options`
     what else it says. `own_code` is the file of a pipeline that the folder brings itself, which is never run.
+    `checkpoint` is a single file with weights of the parts `in_checkpoint`, in place of those in their folders.
     """
 
     root: Path
@@ -37,6 +48,12 @@ class PipelineFolder:
     options: Mapping[str, Any]
     folders: Mapping[str, Path]
     own_code: str = ""
+    checkpoint: Path | None = None
+    in_checkpoint: tuple[str, ...] = ()
+
+    def checkpoint_of(self, model: str) -> Path | None:
+        """The single file that has a part's weights, if one has."""
+        return self.checkpoint if model in self.in_checkpoint else None
 
     def own_code_of(self, model: str) -> str:
         """The file of a part's class that the folder brings itself, from its root; nothing where it does not."""
@@ -87,6 +104,7 @@ def read_pipeline(folder: Path) -> PipelineFolder:
             name: entry
             for name, entry in entries.items()
             if not name.startswith("_")
+            and name not in _LISTS
             and isinstance(entry, list)
             and len(entry) == 2
             and all(isinstance(part, str) for part in entry)
@@ -96,6 +114,7 @@ def read_pipeline(folder: Path) -> PipelineFolder:
                 raise SourceError(
                     f"{index} has a part {shortened(repr(name), 60)}, and no folder beside it can be called that."
                 )
+        parts = dict(_each(folder, parts))
         named = entries.get("_class_name") or "without a name"
         own = isinstance(named, list) and len(named) == 2 and all(isinstance(part, str) for part in named)
         return PipelineFolder(
@@ -120,6 +139,47 @@ def read_pipeline(folder: Path) -> PipelineFolder:
     raise SourceError(
         f"{folder} is not a diffusers pipeline folder: it has no model_index.json (nor a config.json of one model)."
     )
+
+
+def with_vae(pipeline: PipelineFolder, folder: Path) -> PipelineFolder:
+    """The pipeline with the VAE of another folder.
+
+    Raises SourceError as `read_pipeline`, UsageError where the pipeline has none.
+    """
+    if VAE not in pipeline.classes:
+        raise UsageError(f"{pipeline.root} has no {VAE} that another could take the place of; drop --vae.")
+    own = read_pipeline(folder).named(VAE)
+    return replace(
+        pipeline,
+        classes={**pipeline.classes, **own.classes},
+        libraries={**pipeline.libraries, **own.libraries},
+        folders={**pipeline.folders, **own.folders},
+    )
+
+
+def _each(folder: Path, parts: Mapping[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    """The parts, each of several in one by itself, of the class that its configuration names.
+
+    So mindone's `save_pretrained` writes them, and `from_pretrained` finds them.
+    """
+    for name, (library, class_name) in parts.items():
+        several = class_name in SEVERAL
+        yield name, ["diffusers", _class_in(folder / name)] if several else [library, class_name]
+        for number in itertools.count(1) if several else ():
+            one = f"{name}_{number}"
+            if not (folder / one).is_dir():
+                break
+            yield one, ["diffusers", _class_in(folder / one)]
+
+
+def _class_in(folder: Path) -> str:
+    return str(read_json(folder / "config.json").get("_class_name"))
+
+
+def sibling_of(model: str) -> str:
+    """The part whose kind a part is of: "controlnet" for the second of several, "controlnet_1"; itself for others."""
+    name, _, number = model.rpartition("_")
+    return name if number.isdigit() and name in ("adapter", "controlnet") else model
 
 
 def _can_be_called(name: str) -> bool:

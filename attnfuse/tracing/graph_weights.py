@@ -15,5 +15,5 @@ def weights_of(graph: Any, sources: Mapping[str, StoredWeight], plan: ComponentP
     missing = [name for name in names if name not in sources]
     if missing:
         more = f" (nor have {len(missing) - 1} more of {len(names)})" if len(missing) > 1 else ""
-        raise TraceError(f"component {plan.name}: parameter {missing[0]} has no weight in {plan.folder}{more}.")
+        raise TraceError(f"component {plan.name}: parameter {missing[0]} has no weight in {plan.weights_in}{more}.")
     return tuple(sources[name] for name in names)

@@ -15,8 +15,9 @@ from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
 from attnfuse.tracing.component_plans import given_library, plan_call, plan_given_call
 from attnfuse.tracing.config_check import check_config
 from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES, NOTHING_NAMED, ComponentPlan, Fetch, Library
-from attnfuse.tracing.folder import Config, PipelineFolder, read_json
+from attnfuse.tracing.folder import Config, PipelineFolder, read_json, sibling_of
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.original import original_tensors
 from attnfuse.tracing.quantisation import quantisation_of
 from attnfuse.tracing.specs import SPECS, specs_of
 from attnfuse.tracing.specs.context import SpecContext
@@ -71,7 +72,8 @@ class Terms:
     the types of `FLOAT_DTYPES` that the SoC computes in, among which "auto" chooses. `with_weights` says that the
     folder is whole: a part without a file of weights has none then. With `strict_config` a configuration that its class
     does not take, or of a newer library, is no warning but a reason not to trace (`config_check`).
-    `exclude` names components, or parts with all of theirs, that are left alone. `fetch` says which files are read.
+    `exclude` names components, or parts with all of theirs, that are left alone. `fetch` says which files are read;
+    `checkpoint` is a single file with the weights of parts, `vae` the folder of another VAE, where there are such.
     """
 
     exactly: bool = False
@@ -80,6 +82,8 @@ class Terms:
     strict_config: bool = False
     exclude: tuple[str, ...] = ()
     fetch: Fetch = NOTHING_NAMED
+    checkpoint: Path | None = None
+    vae: Path | None = None
 
 
 WHOLE = Terms()
@@ -87,9 +91,13 @@ WHOLE = Terms()
 
 
 def specs_for(model: str, pipeline: PipelineFolder, family: PipelineFamily | None) -> tuple[Spec, ...]:
-    """The entries for a part of a pipeline of that family."""
-    known = specs_of(pipeline.classes[model])
-    return tuple(spec for spec in known if family in spec.families and model in spec.models)
+    """The entries for a part of a pipeline of that family: its own, and its base's for methods that it has none for."""
+    known = [spec for spec in specs_of(pipeline.classes[model]) if sibling_of(model) in spec.models]
+    chosen: list[Spec] = []
+    for one in () if family is None else family.lineage:
+        methods = {spec.method for spec in chosen}
+        chosen += [spec for spec in known if one in spec.families and spec.method not in methods]
+    return tuple(spec for spec in known if spec in chosen)
 
 
 def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
@@ -162,15 +170,26 @@ def _unknown(class_name: str, pipeline: PipelineFolder, family: PipelineFamily |
 
 def _stored(context: SpecContext, library: Library, terms: Terms) -> tuple[SpecContext, str]:
     """The context in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
-    folder = context.pipeline.folders[context.model]
-    tensors = stored_tensors(folder, library, terms.fetch.variant)
-    problem = quantisation_of(context.pipeline, context.model, tensors)
-    if not problem and terms.with_weights:
-        problem = damage(folder, library, terms.fetch.variant).replace(f"{context.pipeline.root}/", "")
+    pipeline, model = context.pipeline, context.model
+    folder, checkpoint = pipeline.folders[model], pipeline.checkpoint_of(model)
+    if checkpoint is not None:
+        tensors = original_tensors(checkpoint, model, pipeline.classes[model], _config_of(context))
+    else:
+        tensors = stored_tensors(folder, library, terms.fetch.variant)
+    problem = quantisation_of(pipeline, model, tensors)
+    if not problem and checkpoint is None and pipeline.checkpoint is not None and not has_weights(folder):
+        problem = f"{pipeline.checkpoint.name} has no weights of it, nor has {_within(folder, pipeline)}"
+    if not problem and checkpoint is None and terms.with_weights:
+        problem = damage(folder, library, terms.fetch.variant).replace(f"{pipeline.root}/", "")
     if context.dtype != AUTO:
         return replace(context, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
     chosen = choose_dtype(tensors, _config_of(context), terms.floats)
     return replace(context, dtype=chosen.dtype, dtype_from=chosen.source), problem
+
+
+def _within(folder: Path, pipeline: PipelineFolder) -> str:
+    """A part's folder, for messages: within that of the pipeline, where it lies there."""
+    return str(folder.relative_to(pipeline.root) if folder.is_relative_to(pipeline.root) else folder)
 
 
 def _doubts(class_name: str, library: Library, specs: Sequence[Spec], context: SpecContext) -> tuple[str, ...]:

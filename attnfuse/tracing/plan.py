@@ -15,9 +15,20 @@ from pathlib import Path
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
-from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions
-from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
+from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions, SizeFacts
+from attnfuse.tracing.fixed import CLIP_SKIP
+from attnfuse.tracing.folder import (
+    SINGLE,
+    Config,
+    Configs,
+    PipelineFolder,
+    read_json,
+    read_pipeline,
+    sibling_of,
+    with_vae,
+)
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.original import with_checkpoint
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.context import SpecContext
@@ -42,13 +53,15 @@ _ORDER = (
 class Planned:
     """The traces that can be made, and the components that were asked for and cannot, each with the reason.
 
-    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute.
+    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute. `sizes` are
+    those that it is planned for, where they are several.
     """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    sizes: tuple[SizeFacts, ...] = ()
 
 
 def survey(
@@ -97,8 +110,9 @@ def _survey(
     folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall], terms: Terms
 ) -> tuple[Part, ...]:
     """`survey` at one batch."""
-    if dtype not in (AUTO, *FLOAT_DTYPES):
-        raise UsageError(f"dtype {dtype!r} is not one of {', '.join((AUTO, *FLOAT_DTYPES))}.")
+    for one in (dtype, *dict(shapes.dtypes).values()):
+        if one not in (AUTO, *FLOAT_DTYPES):
+            raise UsageError(f"dtype {one!r} is not one of {', '.join((AUTO, *FLOAT_DTYPES))}.")
     _check_shapes(shapes)
     pipeline = read_pipeline(folder)
     _check_entries(pipeline)
@@ -111,6 +125,10 @@ def _survey(
                 " called with."
             )
         pipeline = pipeline.named(given[0].part if given else specs[0].models[0])
+    if terms.vae is not None:
+        pipeline = with_vae(pipeline, terms.vae)
+    if terms.checkpoint is not None:
+        pipeline = with_checkpoint(pipeline, terms.checkpoint)
     for call in given:
         if call.part not in pipeline.classes:
             parts = ", ".join(pipeline.classes)
@@ -120,7 +138,7 @@ def _survey(
         return _survey_unknown(pipeline, dtype, shapes, given, terms)
     context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
-        context = replace(context, sizes=family.sizes(context))
+        context = family.sized(context)
         if shapes.frames is not None and "frames" not in context.sizes:
             made = pipeline.class_name or next(iter(pipeline.classes.values()))
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
@@ -130,7 +148,9 @@ def _survey(
     )
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
+    _check_dtypes(surveyed, shapes)
     _check_timesteps(surveyed, shapes)
+    _check_skipped(surveyed, shapes)
     found = () if family is None else contradictions(context, family)
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
@@ -139,8 +159,8 @@ def _survey(
 
 def _ordered(pipeline: PipelineFolder) -> list[str]:
     """The parts, in the order in which they are planned."""
-    names = [name for name in _ORDER if name in pipeline.classes]
-    return names + [name for name in pipeline.classes if name not in _ORDER]
+    names = [name for kind in _ORDER for name in pipeline.classes if sibling_of(name) == kind]
+    return names + [name for name in pipeline.classes if name not in names]
 
 
 def _survey_unknown(
@@ -159,6 +179,8 @@ def _survey_unknown(
         surveyed.append(_plan_elsewhere(name, pipeline, family, dtype, shapes, calls, terms))
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
+    _check_skipped(surveyed, shapes)
+    _check_dtypes(surveyed, shapes)
     return tuple(surveyed)
 
 
@@ -182,7 +204,7 @@ def _plan_elsewhere(
     if family is None or given or name in family.aside:
         return _plan_part(context, family, given, terms)
     try:
-        context = replace(context, sizes=family.sizes(context))
+        context = family.sized(context)
     except SourceError as error:
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(name, pipeline.classes[name], (name,), problem=problem)
@@ -196,6 +218,35 @@ def _plan_elsewhere(
 
 
 def _plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
+    """`_plan_sized`, with each component in the type that is named for it, or for all of its part."""
+    part = _plan_sized(context, family, given, terms)
+    named = dict(context.shapes.dtypes)
+    wanted = {name: dtype for name in part.components if (dtype := named.get(name, named.get(part.model)))}
+    if not part.plans or not wanted:
+        return part
+    made = {plan.name: plan for plan in part.plans}
+    for dtype in dict.fromkeys(wanted.values()):
+        usual, exact = (
+            _plan_sized(replace(context, dtype=dtype, exactly=exactly and dtype != AUTO), family, given, terms)
+            for exactly in (False, True)
+        )
+        if not exact.plans:
+            return exact
+        for plan, by_itself in zip(exact.plans, usual.plans, strict=True):
+            if wanted.get(plan.name) == dtype:
+                made[plan.name] = _told_of_type(plan, by_itself.dtype)
+    return replace(part, plans=tuple(made.values()))
+
+
+def _told_of_type(plan: ComponentPlan, usual: str) -> ComponentPlan:
+    """The plan, with a warning where the pipeline would hold the model in another type."""
+    if plan.dtype == usual:
+        return plan
+    other = f"its type is {plan.dtype}, as --dtype names it, and the pipeline would run it in {usual}"
+    return replace(plan, warnings=(other, *plan.warnings))
+
+
+def _plan_sized(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
     """`plan_part`, with the length of a text that the part has of its own."""
     part = plan_part(context, family, given, terms)
     named = {name: length for name, length in context.shapes.sequence_lengths if name in (part.model, *part.components)}
@@ -214,7 +265,7 @@ def _plan_part(context: SpecContext, family: PipelineFamily | None, given: Seque
 def _at_length(context: SpecContext, family: PipelineFamily, terms: Terms, length: int) -> Part:
     """A part at that length of a text, whatever others have."""
     context = replace(context, shapes=replace(context.shapes, sequence_length=length))
-    return plan_part(replace(context, sizes=family.sizes(context)), family, (), terms)
+    return plan_part(family.sized(context), family, (), terms)
 
 
 def _said(lengths: Mapping[str, int]) -> str:
@@ -234,6 +285,14 @@ def _check_lengths(parts: Sequence[Part], shapes: ShapeOptions, given: Sequence[
                 raise UsageError(f"--sequence-length {name}={length}: --inputs gives all shapes of {name}; drop one.")
 
 
+def _check_dtypes(parts: Sequence[Part], shapes: ShapeOptions) -> None:
+    """Raise UsageError where a type is named for what the pipeline has not."""
+    known = [name for part in parts if part.is_network for name in dict.fromkeys((*part.components, part.model))]
+    for name, dtype in shapes.dtypes:
+        if name not in known:
+            raise UsageError(f"--dtype {name}={dtype}: there is no component {name!r}; {suggestion(name, known)}")
+
+
 def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:
     """Raise UsageError where a type is asked for, and no part takes a timestep as the scheduler has it."""
     if shapes.timestep_dtype is None or any(part.problem or part.misuse for part in parts):
@@ -243,6 +302,17 @@ def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:
         raise UsageError(
             f"--timestep-dtype {shapes.timestep_dtype} is for components that take the scheduler's timesteps, and none"
             " does here; drop it."
+        )
+
+
+def _check_skipped(parts: Sequence[Part], shapes: ShapeOptions) -> None:
+    """Raise UsageError where layers are to be skipped, and there is no text encoder whose pipelines do."""
+    if shapes.clip_skip is None or any(part.problem or part.misuse for part in parts):
+        return
+    if not any(one.name == CLIP_SKIP and one.value for part in parts for plan in part.plans for one in plan.fixed):
+        raise UsageError(
+            f"--clip-skip {shapes.clip_skip} is for text encoders of pipelines that have clip_skip, and there is none"
+            " here; drop it."
         )
 
 
@@ -371,7 +441,9 @@ def _read_configs(pipeline: PipelineFolder, family: PipelineFamily | None) -> Co
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:
-    named = {name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames")}
+    named = {
+        name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames", "clip_skip")
+    }
     named |= {f"sequence length of {name}": length for name, length in shapes.sequence_lengths}
     for name, value in named.items():
         if value is not None and value < 1:

@@ -106,6 +106,12 @@ def quantisation_of(pipeline: PipelineFolder, model: str, tensors: Mapping[str, 
     return f"its checkpoint is quantised ({kind}): {evidence}; {REMEDY}"
 
 
+def quantised_tensors(tensors: Mapping[str, StoredTensor]) -> str:
+    """What shows that tensors are quantised, in words that follow "is quantised", or nothing."""
+    found = list(_first_of_each(tensors))
+    return f"({found[0][0]}): {'; '.join(where for _, where in found)}; {REMEDY}" if found else ""
+
+
 def _said(pipeline: PipelineFolder, model: str, folder: Path) -> Iterator[tuple[str, str]]:
     """(kind, place) of what a configuration says: the part's own, a file of the tool's, the pipeline's."""
     try:

@@ -86,7 +86,10 @@ def _missing() -> str:
 
 
 def _resolved(plan: ComponentPlan) -> ComponentPlan:
-    return replace(plan, folder=plan.folder.resolve())
+    checkpoint = plan.checkpoint
+    if checkpoint is not None:  # of a link, the name is its own
+        checkpoint = checkpoint.parent.resolve() / checkpoint.name
+    return replace(plan, folder=plan.folder.resolve(), checkpoint=checkpoint)
 
 
 def _why_whole(plan: ComponentPlan, work: Path, answer: Mapping[str, Any] | None, code: int) -> str:

@@ -5,8 +5,10 @@ Read in `set_timesteps` of mindone/diffusers/schedulers/*.py, and seen from thos
 
 from __future__ import annotations
 
+# Those of consistency models are float64, which the embedding of timesteps turns into float32 first.
 _FLOAT32 = frozenset(
     {
+        "CMStochasticIterativeScheduler",
         "CosineDPMSolverMultistepScheduler",
         "DDPMWuerstchenScheduler",
         "DPMSolverSDEScheduler",

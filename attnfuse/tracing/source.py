@@ -1,6 +1,6 @@
 """Turns what the user names as SOURCE into a local pipeline folder: a folder, a hub id or a demo.
 
-Imports `contract` and `demo` of this package, `attnfuse.errors`, `attnfuse.names` and, only for a hub id,
+Imports `contract`, `demo` and `folder` of this package, `attnfuse.errors`, `attnfuse.names` and, only for a hub id,
 huggingface_hub.
 """
 
@@ -12,13 +12,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.names import shortened, suggestion
 from attnfuse.tracing.contract import NOTHING_NAMED, Fetch
 from attnfuse.tracing.demo import DEMO_VERSION, write_demo
+from attnfuse.tracing.folder import VAE
 
 _DEMOS: Mapping[str, tuple[int, Callable[[Path], None]]] = {"stable-diffusion": (DEMO_VERSION, write_demo)}
 
@@ -42,17 +43,18 @@ _HUB_FILES = [
 _HUB_IGNORED = ["safety_checker/*", "*onnx*", "*openvino*", "*flax*"]
 
 
-def resolve(source: str, *, weights: bool = True, fetch: Fetch = NOTHING_NAMED) -> Path:
+def resolve(source: str, *, weights: bool = True, fetch: Fetch = NOTHING_NAMED, unread: Collection[str] = ()) -> Path:
     """Return the local folder of `source`: itself, a hub repository's snapshot, or a demo written to the cache; or the
     folder in that which `fetch` names.
 
-    Without `weights` only the configurations are fetched from a hub. Who may read there is for the hub's client to know
-    (HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE): a token is not looked at here.
+    Without `weights` only the configurations are fetched from a hub; of the parts `unread`, these alone. Who may read
+    there is for the hub's client to know (HF_TOKEN, HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE): a token is not looked at
+    here.
 
     A hub id has the form "organisation/name", as `DiffusionPipeline.from_pretrained` takes it; a local folder of
     that path comes first. `demo:stable-diffusion` is written on first use. Raises SourceError.
     """
-    folder = _resolved(source, weights=weights, fetch=fetch)
+    folder = _resolved(source, weights=weights, fetch=fetch, unread=unread)
     if not fetch.subfolder:
         return folder
     inner = folder / fetch.subfolder
@@ -63,27 +65,56 @@ def resolve(source: str, *, weights: bool = True, fetch: Fetch = NOTHING_NAMED) 
     return inner
 
 
-def _resolved(source: str, *, weights: bool, fetch: Fetch) -> Path:
+def resolve_vae(source: str, *, weights: bool = True, offline: bool = False) -> Path:
+    """The local folder of a VAE: of that model, or of the pipeline whose VAE it is. Raises as `resolve`."""
+    folder = resolve(source, weights=False, fetch=Fetch(offline=offline))
+    inner = VAE if (folder / "model_index.json").is_file() else ""
+    return resolve(source, weights=weights, fetch=Fetch(subfolder=inner, offline=offline))
+
+
+def _resolved(source: str, *, weights: bool, fetch: Fetch, unread: Collection[str]) -> Path:
     if source.startswith("demo:"):
         return _demo(source.removeprefix("demo:"))
     path = Path(source)
     if source and path.exists():  # Path("") is the current folder
         if not path.is_dir():
             raise SourceError(f"{source} is a file, not a pipeline folder.")
+        if path.name.startswith("models--") and (path / "snapshots").is_dir():
+            return _snapshot(path, fetch.revision)
         if fetch.revision is not None:
             raise UsageError(f"{source} is a local folder, which has no revisions; drop --revision.")
         return path
     if _HUB_ID.fullmatch(source):
-        return _download(source, _HUB_FILES if weights else _HUB_CONFIGS, fetch)
+        return _download(source, _HUB_FILES if weights else _HUB_CONFIGS, fetch, unread)
     raise SourceError(f"{source!r} does not exist, and is not a hub id of the form organisation/name.")
+
+
+def _snapshot(repository: Path, revision: str | None) -> Path:
+    """The files of a hub repository's folder in the cache: of the revision, or of the one that there is.
+
+    Layout: huggingface_hub, "Understand caching": refs/BRANCH holds a commit, snapshots/COMMIT its files.
+    """
+    held = sorted(path.name for path in (repository / "snapshots").iterdir() if path.is_dir())
+    name = revision or "main"
+    ref = repository / "refs" / name
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else name
+    if commit not in held and revision is None and len(held) == 1:
+        commit = held[0]
+    if commit not in held:
+        has = f"of {', '.join(held)}" if held else "of none"
+        raise SourceError(f"{repository} has files {has}, and not of revision {name}; name one with --revision.")
+    return repository / "snapshots" / commit
 
 
 def origin(folder: Path) -> tuple[str | None, str | None]:
     """Where a folder that `resolve` gave came from, `organisation/name` or `demo:NAME`, and the commit of a hub's.
 
-    Told by where it lies: `models--organisation--name/snapshots/COMMIT` in a hub cache, and attnfuse's own cache.
+    Told by where it lies: `models--organisation--name/snapshots/COMMIT` in a hub cache (or the VAE in that), and
+    attnfuse's own cache.
     """
     found = folder.resolve()
+    if found.name == VAE and found.parent.parent.name == "snapshots":  # that of a pipeline
+        found = found.parent
     repository, kept = found.parents[1] if len(found.parents) > 1 else found, _KEPT_DEMO.fullmatch(found.name)
     if found.parent.name == "snapshots" and repository.name.startswith("models--"):
         return repository.name.removeprefix("models--").replace("--", "/", 1), found.name
@@ -125,7 +156,7 @@ def _demo(name: str) -> Path:
     return final
 
 
-def _download(repository: str, patterns: list[str], fetch: Fetch) -> Path:
+def _download(repository: str, patterns: list[str], fetch: Fetch, unread: Collection[str]) -> Path:
     try:
         import huggingface_hub
     except ModuleNotFoundError:
@@ -147,7 +178,7 @@ def _download(repository: str, patterns: list[str], fetch: Fetch) -> Path:
                 revision=fetch.revision,
                 local_files_only=fetch.offline,
                 allow_patterns=patterns,
-                ignore_patterns=_HUB_IGNORED,
+                ignore_patterns=[*_HUB_IGNORED, *(f"{part}/*.safetensors" for part in sorted(unread))],
             )
         )
     except Exception as error:  # the hub client raises requests', urllib3's, its own and OS errors

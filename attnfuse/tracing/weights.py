@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 
 from attnfuse.errors import TraceError
 from attnfuse.mindir.key_names import common_prefix, wrapper_of
+from attnfuse.names import some
 from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor, read_values
 from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, StoredWeight
 from attnfuse.tracing.quantisation import REMEDY, unread_factor
@@ -42,7 +43,7 @@ def find_sources(
     except Exception:  # mindone computes with some value, which a record cannot answer: hand it the values
         loaded = _map_values(plan, model, records)
     aliases = _aliases(model)
-    _check_factors(plan, records, loaded, [name for names in aliases.values() for name in names])
+    _check_read(plan, records, loaded, [name for names in aliases.values() for name in names])
     loaded = {**loaded, **_normed(plan, model, loaded)}
     sources: dict[str, StoredWeight] = {}
     spilled: dict[str, np.ndarray[Any, Any]] = {}
@@ -56,10 +57,10 @@ def find_sources(
         if tuple(value.shape) != shape:
             raise TraceError(
                 f"component {plan.name}: parameter {name} has shape {list(shape)},"
-                f" but its weight in {plan.folder} has shape {list(value.shape)}."
+                f" but its weight in {plan.weights_in} has shape {list(value.shape)}."
             )
         if isinstance(value, StoredTensor) and _only_float_conversion(value.dtype, dtype):
-            sources[name] = StoredWeight(name, value.file, value.key, dtype, shape)
+            sources[name] = StoredWeight(name, value.file, value.key, dtype, shape, value.taken)
         else:
             spilled[name] = _to_numpy(value, dtype)
             sources[name] = StoredWeight(name, work / SPILL_FILE, name, dtype, shape)
@@ -124,8 +125,8 @@ def _map_values(plan: ComponentPlan, model: Any, records: Mapping[str, StoredTen
     from mindone.diffusers.models.model_loading_utils import load_state_dict
 
     state: dict[str, Any] = {}
-    # mindone's reader knows no floats of eight bits; in float32 they are the same numbers.
-    narrow = {record.file for record in records.values() if record.dtype in FLOAT8_DTYPES}
+    # mindone's reader knows no floats of eight bits, which in float32 are the same numbers, and no parts of tensors.
+    narrow = {record.file for record in records.values() if record.dtype in FLOAT8_DTYPES or record.taken}
     for path in sorted({record.file for record in records.values()} - narrow):
         state.update(load_state_dict(str(path)))
     for key, record in records.items():
@@ -159,18 +160,26 @@ def _normed(plan: ComponentPlan, model: Any, loaded: Mapping[str, Any]) -> Mappi
 
 
 def _aliases(model: Any) -> Mapping[int, Sequence[str]]:
-    """Every name of each parameter, by the parameter's id: its own first, then those it is tied under."""
+    """Every name of each parameter, by the parameter's id: its own first, then those it is tied under.
+
+    A cell that stands in two places, as the embedding of T5 does, gives its parameters the names of both.
+    """
     names: dict[int, list[str]] = {id(parameter): [parameter.name] for parameter in model.get_parameters()}
-    for path, cell in model.cells_and_names():
+    cells = [("", model)]
+    for path, cell in cells:  # which grows; MindSpore's own walk enters a cell once
         for attribute, parameter in cell._params.items():
-            names.setdefault(id(parameter), []).append(f"{path}.{attribute}" if path else attribute)
+            names.setdefault(id(parameter), []).append(f"{path}{attribute}")
+        cells += [(f"{path}{attribute}.", inner) for attribute, inner in cell._cells.items() if inner is not None]
     return names
 
 
-def _check_factors(
+def _check_read(
     plan: ComponentPlan, records: Mapping[str, StoredTensor], loaded: Mapping[str, Any], names: Sequence[str]
 ) -> None:
-    """Raise TraceError where a tensor that no parameter (of these `names`) takes may be the factor of one that is."""
+    """Raise TraceError where a tensor that no parameter (of these `names`) takes may be the factor of one that is.
+
+    Of a single file, where there is any such tensor: its names were translated, and what is left over was not.
+    """
     read: set[str] = set()
     traced = True  # back to the tensors of the checkpoint, all of them
     for name in names:
@@ -184,6 +193,12 @@ def _check_factors(
     problem = unread_factor(records, read, sorted(read) if traced else sorted(records))
     if problem:
         raise TraceError(f"component {plan.name}: {problem}.")
+    left = [] if plan.checkpoint is None else [tensor.key_in_file for key, tensor in records.items() if key not in read]
+    if left and traced:
+        raise TraceError(
+            f"component {plan.name}: {plan.checkpoint} has {some(list(dict.fromkeys(left)))}, and {plan.class_name} of"
+            f" {plan.folder / 'config.json'} nothing that takes them; the two are of different models."
+        )
 
 
 def _check_kind(plan: ComponentPlan, parameter: str, wanted: str, value: Any) -> None:
@@ -191,7 +206,7 @@ def _check_kind(plan: ComponentPlan, parameter: str, wanted: str, value: Any) ->
     stored = value.dtype if isinstance(value, StoredTensor) else _dtype_name(value.dtype)
     if _kind(stored) == _kind(wanted):
         return
-    tensor = f"tensor {value.key!r} of {value.file.name}" if isinstance(value, StoredTensor) else "its weight"
+    tensor = f"tensor {value.key_in_file!r} of {value.file.name}" if isinstance(value, StoredTensor) else "its weight"
     message = f"component {plan.name}: parameter {parameter} is {wanted}, but {tensor} is {stored}"
     if _kind(wanted) == "float":
         raise TraceError(f"{message}: no floats but the codes of a quantised checkpoint; {REMEDY}.")

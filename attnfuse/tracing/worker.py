@@ -24,10 +24,10 @@ from attnfuse.mindir import dtypes
 from attnfuse.processes import die_with, peak_memory
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.blocks.pieces import BEGUN_FILE, occurrences, write_pieces
-from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import DTYPES, ComponentPlan, TensorSpec, Traced, TracedComponent
 from attnfuse.tracing.graph_weights import weights_of
 from attnfuse.tracing.imports import by_name
+from attnfuse.tracing.original import tensors_of
 
 GRAPH_FILE = "graph.mindir"
 RESULT_FILE = "trace.json"
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
 def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
     started = time.monotonic()
     # Before MindSpore, which takes seconds to import: a checkpoint that cannot be read is told at once.
-    tensors = read_tensors(find_files(plan.folder, plan.library, plan.variant))
+    tensors = tensors_of(plan)
     by_name()
     try:
         import mindspore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,8 @@ class Component:
     """One graph of a folder.
 
     `graph` is its file, `variables` those of its weights, `config` the configuration for MindSpore Lite, if there is
-    one. `fixed` says, by name, what the graph has fixed of what a pipeline may set.
+    one. `base` is the component at the folder's first size, of one at another, and `sharing` are all that share files
+    of weights with it, itself among them. `fixed` says, by name, what the graph has fixed of what a pipeline may set.
     """
 
     name: str
@@ -47,6 +48,22 @@ class Component:
     outputs: tuple[Tensor, ...]
     fixed: Mapping[str, Any] = field(default_factory=dict)
     config: Path | None = None
+    base: str | None = None
+    sharing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Size:
+    """One of several sizes that a folder has graphs for.
+
+    `height` and `width` are pixels, `batch` counts pictures; None where nobody knows. `components` are the graphs of
+    this size by the names that they have at the first; what is not there is the same at both.
+    """
+
+    height: int | None
+    width: int | None
+    batch: int | None
+    components: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,8 @@ class Manifest:
     """What a folder holds. `runtime` is whom it was compiled for, "lite" or "mindspore".
 
     `pipeline` is what the components were compiled for and are from, as docs/output.md of attnfuse lists it ("height",
-    "guidance_rows", "vae", ...); nothing where they are graphs alone.
+    "guidance_rows", "vae", ...); nothing where they are graphs alone. `sizes` are those that there are graphs for, the
+    first first, where they are several.
     """
 
     folder: Path
@@ -62,6 +80,12 @@ class Manifest:
     soc: str
     components: Mapping[str, Component]
     pipeline: Mapping[str, Any] = field(default_factory=dict)
+    sizes: tuple[Size, ...] = ()
+
+    def at(self, size: Size) -> Manifest:
+        """The manifest with the graphs of a size in the places of those of the first."""
+        of_size = {name: self.components[other] for name, other in size.components.items()}
+        return replace(self, components={**self.components, **of_size})
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -76,8 +100,9 @@ def read_manifest(folder: Path) -> Manifest:
             folder,
             document["runtime"],
             document["soc"],
-            {entry["name"]: _component(folder, entry) for entry in document["components"]},
+            {entry["name"]: _component(folder, entry, _sharing(document, entry)) for entry in document["components"]},
             document["pipeline"] or {},
+            _sizes(document),
         )
         fixed = {folder / name for name in found.pipeline.get("files", ())}
         fixed |= {path for one in found.components.values() for path in (one.graph, *one.variables)}
@@ -112,7 +137,12 @@ def _document(folder: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def _component(folder: Path, entry: Mapping[str, Any]) -> Component:
+def _sharing(document: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str, ...]:
+    first = entry["base"] or entry["name"]
+    return tuple(one["name"] for one in document["components"] if first in (one["name"], one["base"]))
+
+
+def _component(folder: Path, entry: Mapping[str, Any], sharing: tuple[str, ...]) -> Component:
     return Component(
         name=entry["name"],
         owner=entry["owner"],
@@ -122,6 +152,23 @@ def _component(folder: Path, entry: Mapping[str, Any]) -> Component:
         outputs=tuple(map(_tensor, entry["outputs"])),
         fixed={one["name"]: one["value"] for one in entry["fixed"]},
         config=None if entry["config"] is None else folder / entry["config"],
+        base=entry["base"],
+        sharing=sharing,
+    )
+
+
+def _sizes(document: Mapping[str, Any]) -> tuple[Size, ...]:
+    names = {entry["name"] for entry in document["components"]}
+    told = (document["pipeline"] or {}).get("sizes", ())
+    return tuple(
+        Size(
+            one["height"],
+            one["width"],
+            one["batch"],
+            # Of a compile of some components, those that were left out have no graph.
+            {str(of): str(name) for of, name in one["components"].items() if name in names},
+        )
+        for one in told
     )
 
 

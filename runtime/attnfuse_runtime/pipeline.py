@@ -8,7 +8,7 @@ from pathlib import Path
 from attnfuse_runtime.backends import Backend, Devices, backend
 from attnfuse_runtime.binding import BoundComponent
 from attnfuse_runtime.errors import BackendError, InputError
-from attnfuse_runtime.manifest import Manifest, read_manifest
+from attnfuse_runtime.manifest import Manifest, Size, read_manifest
 
 
 class Pipeline:
@@ -18,6 +18,12 @@ class Pipeline:
         self.manifest = manifest
         self._backend = runs
         self._bound: dict[str, BoundComponent] = {}
+
+    def at(self, size: Size) -> Pipeline:
+        """The pipeline at one of its manifest's sizes: the same graphs, loaded once, under the names of the first."""
+        other = Pipeline(self.manifest.at(size), self._backend)
+        other._bound = self._bound
+        return other
 
     @classmethod
     def from_folder(
@@ -48,16 +54,17 @@ class Pipeline:
 
     def __getitem__(self, name: str) -> BoundComponent:
         """A component, loaded. Raises InputError for an unknown name, BackendError where it cannot be loaded."""
-        if name not in self._bound:
-            if name not in self.manifest.components:
-                raise _unknown(self.manifest, name)
-            component = self.manifest.components[name]
-            self._bound[name] = BoundComponent(component, self._backend.load(component))
-        return self._bound[name]
+        if name not in self.manifest.components:
+            raise _unknown(self.manifest, name)
+        component = self.manifest.components[name]
+        if component.name not in self._bound:
+            self._bound[component.name] = BoundComponent(component, self._backend.load(component))
+        return self._bound[component.name]
 
     def release(self, name: str) -> None:
         """Let go of a component, and of its memory, where the backend frees it; it is loaded again when asked for."""
-        self._bound.pop(name, None)
+        if name in self.manifest.components:
+            self._bound.pop(self.manifest.components[name].name, None)
 
 
 def _chosen(name: str | Backend, devices: Devices) -> Backend:

@@ -20,6 +20,7 @@ from attnfuse_runtime.backends import Backend, Devices
 from attnfuse_runtime.errors import FolderError, InputError, PipelineError
 from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Setup, Text, TextEncoder
 from attnfuse_runtime.files import read_json
+from attnfuse_runtime.manifest import Size
 from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pictures import Pictures, pictures
 from attnfuse_runtime.pipeline import Pipeline
@@ -58,8 +59,12 @@ class TextToImage:
         tokenizers = {
             name: Tokenizer.from_folder(source / name.replace("text_encoder", "tokenizer")) for name in encoders
         }
-        made = {name: TextEncoder(pipeline, name, tokenizer) for name, tokenizer in tokenizers.items()}
-        self._family: Family = kind(Setup(pipeline, index, self.scheduler, self._vae, made))
+
+        def family(of: Pipeline) -> Family:
+            made = {name: TextEncoder(of, name, tokenizer) for name, tokenizer in tokenizers.items()}
+            return kind(Setup(of, index, self.scheduler, self._vae, made))
+
+        self._families = [family(pipeline.at(size)) for size in pipeline.manifest.sizes] or [family(pipeline)]
 
     @classmethod
     def from_folder(
@@ -101,18 +106,21 @@ class TextToImage:
         nothing is said. At a scale of 1 or below there is no guidance, and negative prompts go unread, as in mindone.
         Flux has guidance as an input, and is guided away from negative prompts with `true_cfg_scale`.
 
-        `height` and `width` are pixels, and needed where the graphs take any. Noise is drawn with `seed` or
-        `generator`; `latents` take the place of the first. With `weighted` prompts have marks as `prompts.weighted`
-        tells. `progress` shows a bar, or none; left out, it is shown on a terminal. `fixed` is for what graphs have
-        fixed (`Component.fixed`), such as `clip_skip`: the value that they have, as any other is refused.
+        `height` and `width` are pixels, and needed where the graphs take any; where there are graphs for several sizes,
+        they choose among them, and the number of pictures where those differ in the batch alone. Noise is drawn with
+        `seed` or `generator`; `latents` take the place of the first. With `weighted` prompts have marks as
+        `prompts.weighted` tells. `progress` shows a bar, or none; left out, it is shown on a terminal. `fixed` is for
+        what graphs have fixed (`Component.fixed`), such as `clip_skip`: the value that they have, as any other is
+        refused.
 
         Raises InputError for arguments that do not fit, SchedulerError as the scheduler does.
         """
-        family, clock = self._family, Clock()
+        clock = Clock()
         texts = _prompts([prompts] if isinstance(prompts, str) else prompts, weighted=weighted)
         if not texts:
             raise InputError("no prompt was given; give one.")
         against = _negative(negative_prompts, len(texts), weighted=weighted)
+        family = self._of_size(len(texts), height, width)
         for name, scale in (("guidance_scale", guidance_scale), ("true_cfg_scale", true_cfg_scale)):
             if scale is not None and not math.isfinite(scale):
                 raise InputError(f"{name} is {scale}; give a number.")
@@ -120,17 +128,17 @@ class TextToImage:
         if seed is not None and generator is not None:
             raise InputError("a seed and a generator were given; give one of them.")
         self._refuse_other_than(fixed)
-        canvas = self._canvas(len(texts), height, width)
-        sides = self._sides(texts, against, clock, guided=away is not None)
+        canvas = self._canvas(family, len(texts), height, width)
+        sides = self._sides(family, texts, against, clock, guided=away is not None)
         # Before noise is drawn: its size depends on the steps.
         family.begin(family.STEPS if steps is None else steps, canvas)
         generator = noise.generator(seed) if seed is not None else generator
-        latents = self._first(canvas, generator, latents)
+        latents = self._first(family, canvas, generator, latents)
         conditions = family.conditions(sides, canvas, guidance_scale)
         shown = Progress(len(self.scheduler.timesteps), progress)
         for number, timestep in enumerate(self.scheduler.timesteps):
             with clock(family.DENOISER):
-                output = self._denoised(latents, timestep, conditions, away)
+                output = self._denoised(family, latents, timestep, conditions, away)
             with clock("scheduler"):
                 latents = self.scheduler.step(output, timestep, latents, generator=generator, eta=eta)
             shown.step(number + 1)
@@ -138,7 +146,7 @@ class TextToImage:
                 callback(number, float(timestep), latents)
         with clock(_DECODER):
             unpacked = family.unscaled(family.unpacked(latents, canvas))
-            images = pictures(run_rows(self.pipeline[_DECODER], {"latents": unpacked})["image"])
+            images = pictures(run_rows(family.setup.pipeline[_DECODER], {"latents": unpacked})["image"])
         return Pictures(images, latents, sides[-1].cut, clock.milliseconds)
 
     def _refuse_other_than(self, settings: Mapping[str, Any]) -> None:
@@ -155,9 +163,31 @@ class TextToImage:
                         "out, or compile for another."
                     )
 
-    def _canvas(self, count: int, height: int | None, width: int | None) -> Canvas:
+    def _of_size(self, count: int, height: int | None, width: int | None) -> Family:
+        """The loop over the graphs of a size: the first, where nothing is asked for.
+
+        Of those that differ in the batch, the smallest that makes all pictures at once, or else the largest. Raises
+        InputError where there are graphs for several sizes, and for none that is asked for.
+        """
+        sizes = self.pipeline.manifest.sizes
+        if not sizes:
+            return self._families[0]
+        of = sizes[0] if height is None and width is None else Size(height, width, None, {})
+        wanted = [
+            (size.batch is not None and size.batch < count, abs((size.batch or count) - count), at)
+            for at, size in enumerate(sizes)
+            if of.height in (None, size.height) and of.width in (None, size.width)
+        ]
+        if not wanted:
+            there = ", ".join(dict.fromkeys(f"{size.width}x{size.height}" for size in sizes))
+            raise InputError(
+                f"pictures of {width}x{height} were asked for, and the graphs are for {there}; ask for one of those."
+            )
+        return self._families[min(wanted)[2]]
+
+    def _canvas(self, family: Family, count: int, height: int | None, width: int | None) -> Canvas:
         """The size of pictures and of their latents. Raises InputError where the graphs do not take it."""
-        decoder = self.pipeline.manifest.components[_DECODER]
+        decoder = family.setup.pipeline.manifest.components[_DECODER]
         taken, made = decoder.inputs[0].shape, decoder.outputs[0].shape
         scale = 2 ** (len(self._vae.get("block_out_channels", range(4))) - 1)
         latents, pixels = [], []
@@ -167,7 +197,7 @@ class TextToImage:
                 raise InputError(f"the graphs take pictures of any {name}; give one.")
             if asked not in (None, size):
                 raise InputError(f"the {name} is {asked}, and the graphs are for {size}; compile for another.")
-            step = scale * self._family.multiple()
+            step = scale * family.multiple()
             if latent < 1 and (size < 1 or size % step):
                 raise InputError(f"the {name} is {size}; give a multiple of {step}.")
             latents.append(latent if latent > 0 else size // scale)
@@ -175,10 +205,9 @@ class TextToImage:
         return Canvas((count, taken[1], *latents), (pixels[0], pixels[1]))
 
     def _sides(
-        self, texts: Sequence[Prompt], against: Sequence[Prompt] | None, clock: Clock, *, guided: bool
+        self, family: Family, texts: Sequence[Prompt], against: Sequence[Prompt] | None, clock: Clock, *, guided: bool
     ) -> list[Text]:
         """What the denoiser is told; with guidance, first what is guided away from."""
-        family = self._family
         chunks = family.chunks([*texts, *(against or () if guided else ())])
         text = family.text(texts, chunks, clock)
         if not guided:
@@ -188,22 +217,23 @@ class TextToImage:
             away = family.text([Prompt("")] * len(texts) if against is None else against, chunks, clock)
         return [away, text]
 
-    def _first(self, canvas: Canvas, generator: Generators, latents: Array | None) -> Array:
+    def _first(self, family: Family, canvas: Canvas, generator: Generators, latents: Array | None) -> Array:
         """The first latents, float32, of noise rounded to the type that the denoiser takes texts in, as in mindone."""
-        shape = self._family.packed_shape(canvas)
+        shape = family.packed_shape(canvas)
         if latents is None:
-            latents = self._family.packed(noise.randn(canvas.latents, generator, self._family.texts.dtype))
+            latents = family.packed(noise.randn(canvas.latents, generator, family.texts.dtype))
         if latents.shape != shape:
             raise InputError(f"the latents are {list(latents.shape)}, and the graph takes {list(shape)}; give those.")
         return np.asarray(latents.astype(np.float32) * np.float32(self.scheduler.init_noise_sigma))
 
-    def _denoised(self, latents: Array, timestep: Any, conditions: Conditions, scale: float | None) -> Array:
+    def _denoised(
+        self, family: Family, latents: Array, timestep: Any, conditions: Conditions, scale: float | None
+    ) -> Array:
         """The model's output for the latents, guided where there is a scale."""
-        family = self._family
         sample = self.scheduler.scale_model_input(latents, timestep)
         rows = {family.SAMPLE: sample if scale is None else np.concatenate([sample, sample]), **conditions.rows}
         same = {"timestep": family.time(timestep), **conditions.same}
-        output = run_rows(self.pipeline[family.DENOISER], rows, **same)["sample"].astype(np.float32)
+        output = run_rows(family.setup.pipeline[family.DENOISER], rows, **same)["sample"].astype(np.float32)
         if scale is None:
             return output
         away, towards = np.split(output, 2)

@@ -33,6 +33,14 @@ class Tokens:
     cut: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Encoded:
+    """The tokens of one text, and where in it each begins and ends."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
 class Tokenizer:
     """The tokenizer of a folder."""
 
@@ -41,6 +49,7 @@ class Tokenizer:
         self._made = made
         self._pad = made.token_to_id(pad)
         self._before, self._after = _ends(made)
+        self._several = _several(made)
         self.length = length
 
     @classmethod
@@ -101,9 +110,18 @@ class Tokenizer:
         """The tokens of a text in a chunk of this length."""
         return (length or self.length) - len(self._before) - len(self._after)
 
-    def _encoded(self, texts: Sequence[str]) -> list[Any]:
-        found: list[Any] = self._made.encode_batch(list(texts), add_special_tokens=False)
-        return found
+    def _encoded(self, texts: Sequence[str]) -> list[_Encoded]:
+        return [self._whole(one) for one in self._made.encode_batch(list(texts), add_special_tokens=False)]
+
+    def _whole(self, found: Any) -> _Encoded:
+        """With all tokens of a textual inversion of several vectors in the place of the first."""
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        for number, offset in zip(found.ids, found.offsets):
+            own = self._several.get(number, (number,))
+            ids += own
+            offsets += [offset] * len(own)
+        return _Encoded(ids, offsets)
 
 
 def _ends(made: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
@@ -111,6 +129,19 @@ def _ends(made: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
     bare, whole = (made.encode("a", add_special_tokens=one).ids for one in (False, True))
     begun = next((at for at in range(len(whole)) if whole[at : at + len(bare)] == bare), 0)
     return whole[:begun], whole[begun + len(bare) :]
+
+
+def _several(made: tokenizers.Tokenizer) -> dict[int, tuple[int, ...]]:
+    """The added tokens that stand for several: X for X, X_1 and so on, as diffusers has it for textual inversions."""
+    numbers = {one.content: number for number, one in made.get_added_tokens_decoder().items()}
+    found = {}
+    for token, number in numbers.items():
+        own = [number]
+        while (other := numbers.get(f"{token}_{len(own)}")) is not None:
+            own.append(other)
+        if len(own) > 1:
+            found[number] = tuple(own)
+    return found
 
 
 def _made(folder: Path, names: dict[str, Any]) -> tokenizers.Tokenizer:

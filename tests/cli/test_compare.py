@@ -15,7 +15,7 @@ from attnfuse.cli.compare import _shapes as shapes
 from attnfuse.output_verification import read_written
 from attnfuse.report.model import ManifestInput
 from attnfuse.tracing import source as tracing_source
-from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.contract import ShapeOptions, SizeFacts
 from tests.support.console import inside, logged
 from tests.support.lora_files import peft, write
 from tests.support.painter import SIZE, Painted, spoil
@@ -114,10 +114,23 @@ def test_the_manifest_tells_how_it_was_traced(painted: Painted) -> None:
     """Sizes, guidance and timesteps; and a denoiser for two chunks of the text encoder's length."""
     written = read_written(painted.out)
     whole: dict[str, Any] = {"height": SIZE, "width": SIZE, "batch": 1, "guidance": True, "timestep_dtype": "int64"}
+    whole["dtypes"] = tuple((component.name, "float16") for component in written.manifest.components)
     assert shapes(written, ShapeOptions()) == ShapeOptions(**whole)
     assert shapes(written, ShapeOptions(height=64, guidance=False)) == ShapeOptions(
         **{**whole, "height": 64, "guidance": False}
     )
+    # Where a type is given, others are what that leaves them.
+    assert shapes(written, ShapeOptions(), "auto").dtypes == ()
+    assert shapes(written, ShapeOptions(dtypes=(("unet", "float32"),))).dtypes == (("unet", "float32"),)
+    # Of several sizes, the types of the first: others are traced with it.
+    (unet,) = (component for component in written.manifest.components if component.name == "unet")
+    several = (*written.manifest.components, unet.model_copy(update={"name": "unet_64x64"}))
+    pipeline = written.manifest.pipeline
+    assert pipeline is not None
+    sizes = (SizeFacts("64x64", 64, 64, None, 1, {"unet": "unet_64x64"}),)
+    update = {"components": several, "pipeline": pipeline.model_copy(update={"sizes": sizes})}
+    sized = replace(written, manifest=written.manifest.model_copy(update=update))
+    assert shapes(sized, ShapeOptions()).dtypes == whole["dtypes"]
     longer = []
     for component in written.manifest.components:
         inputs = [
@@ -175,7 +188,8 @@ def test_the_source_is_read_as_the_options_say(painted: Painted, tmp_path: Path)
     given = ("compare", painted.out, "--steps", "1", "--progress", "never", "--against")
     refused = inside(*given, painted.source, "--lora", lora)
     assert refused.returncode == 2
-    assert "unet was compiled with other LoRAs than --lora gives (see lora_scale in manifest.json)" in refused.stderr
+    assert "unet was compiled with other LoRAs or textual inversions than --lora" in refused.stderr
+    assert "(see lora_scale in manifest.json)" in refused.stderr
     assert inside("compile", painted.source, "-o", painted.out, "--progress", "never", "--lora", lora).returncode == 0
     for options, code in ((("--lora", lora), 0), (("--lora", f"{lora}:0.5"), 2), ((), 2)):
         done = inside(*given, painted.source, *options)

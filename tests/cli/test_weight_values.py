@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from attnfuse import incremental, pass_manager
+from attnfuse.component import Component
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.dtypes import FLOAT32
@@ -18,7 +19,7 @@ from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.policy import Policy
 from attnfuse.progress import Silent
 from attnfuse.rewriting import at_batches, rewrite
-from attnfuse.sources import Component, MindirSource
+from attnfuse.sources import MindirSource
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions, StoredWeight
 from tests.cli.conftest import Answer, Command, tree

@@ -112,6 +112,7 @@ def test_of_what_is_known_less() -> None:
     assert "of a folder of WanPipeline; " in said
     assert "8 × 8 pixels, 9 frames." in said
     assert "- 1 row an image: guidance takes two runs." in said
+    assert "- 3 rows an image: all that guidance takes in one run." in text(ManifestPipeline(guidance_rows=3))
 
 
 def test_of_another_runtime() -> None:

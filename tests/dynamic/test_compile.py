@@ -12,13 +12,14 @@ import pytest
 
 from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, inspect
+from attnfuse.component import Component
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import Model
 from attnfuse.lora.given import Lora
 from attnfuse.mindir import codec
 from attnfuse.preflight import ComponentTypes
 from attnfuse.progress import Progress
-from attnfuse.sources import Component, Load, PipelineSource
+from attnfuse.sources import Load, PipelineSource
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions
 from attnfuse.tracing.plan import plan_all
 from tests.dynamic.graphs import Make, attention, graph
@@ -38,6 +39,7 @@ class _Source:
     failures: Mapping[str, str] = field(default_factory=dict)
     least_bytes: int = 0
     loras: Sequence[Lora] = ()
+    bases: Sequence[str] = ()
 
     @property
     def owners(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.cost.records import Comparison
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import Model
@@ -13,7 +14,6 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DYNAMIC_BATCHES
 from tests.dynamic.graphs import Make, attention, graph

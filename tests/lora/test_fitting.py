@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse.errors import SourceError
-from attnfuse.lora.fitting import baked_in, fit, told, wanted_loras
+from attnfuse.lora.fitting import baked_in, fit, put_in, told
 from attnfuse.lora.given import GivenLora, Lora, read_loras
 from attnfuse.tracing.contract import StoredWeight
 from tests.support.checkpoints import SD21_UNET
@@ -123,6 +123,6 @@ def test_two_of_them_and_what_is_told(tmp_path: Path) -> None:
         ("one.safetensors", 0.5, 1),
         ("two.safetensors", 2.0, 2),
     ]
-    assert baked_in([entry]) == wanted_loras(loras, "unet") == {(lora.sha256, lora.scale) for lora in loras}
+    assert baked_in([entry]) == put_in(loras, "unet") == {(lora.sha256, lora.scale) for lora in loras}
     assert told(loras, "vae", {}) is None
-    assert wanted_loras(loras, "text_encoder") == {(loras[1].sha256, 2.0)}
+    assert put_in(loras, "text_encoder") == {(loras[1].sha256, 2.0)}

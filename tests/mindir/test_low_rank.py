@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from attnfuse.errors import SourceError
-from attnfuse.mindir import low_rank, stored
+from attnfuse.mindir import low_rank, rounding
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.edits import Cut, Pad, WeightEdits
 from attnfuse.mindir.external import lay_out, parameter_name, parameters
@@ -22,6 +22,7 @@ from attnfuse.mindir.low_rank import LowRank
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights
 from attnfuse.mindir.streaming import value_chunks
+from attnfuse.mindir.taken import Taken
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.mindir.values import WeightValues
 from tests.support.lora_files import factors
@@ -31,6 +32,7 @@ from tests.support.lora_files import factors
 class Tensor:
     file: Path
     key: str
+    taken: Taken | None = None
 
 
 def model_of(name: str, shape: tuple[int, ...], dtype: DType) -> ModelProto:
@@ -85,7 +87,7 @@ def test_any_run_of_elements_is_the_same_bits(
 ) -> None:
     weights, _, _ = prepared(tmp_path, (37, 23), FLOAT32, (5,))
     whole = read(weights, FLOAT32)
-    monkeypatch.setattr("attnfuse.mindir.stored.CHUNK_BYTES", 3 * 23 * 4)
+    monkeypatch.setattr("attnfuse.mindir.stored._BLOCK", 3 * 23)
     np.testing.assert_array_equal(read(weights, FLOAT32, *bounds), whole[slice(*bounds)])
 
 
@@ -101,6 +103,52 @@ def test_the_order_of_sums_does_not_matter() -> None:
         forwards = np.add.accumulate(products, axis=1)[:, -1]
         np.testing.assert_array_equal(forwards, np.add.accumulate(products[:, ::-1], axis=1)[:, -1])
         np.testing.assert_array_equal(forwards, left @ right)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16, FLOAT32])
+@pytest.mark.parametrize("ranks", [(1,), (4, 300)])
+@pytest.mark.parametrize("away", [1.0, -1.0])
+def test_what_a_processor_makes_of_the_product_does_not_matter(
+    tmp_path: Path, dtype: DType, ranks: tuple[int, ...], away: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums are as far off as they can be, and many weights lie in the middle of two numbers of the type."""
+    weights, _, _ = prepared(tmp_path, (37, 23), dtype, ranks)
+    base = weights._file(weights.parameters["w.weight"], Tensor(tmp_path / "m.safetensors", "w.weight"))
+    values = base.values("w.weight").astype(np.float64)
+    deltas = low_rank.opened([one for one in weights._added["w.weight"] if isinstance(one, LowRank)], {})
+    rows, columns = (axis.reshape(-1) for axis in np.indices(values.shape))
+    near = low_rank.Delta.near
+    bits = np.dtype(f"u{dtype.itemsize}")
+    for _ in range(2):
+        wanted = values.reshape(-1).copy()
+        for delta in deltas:
+            delta.add_to(wanted, rows, columns)
+        expected = rounding.rounded(wanted, dtype)
+        monkeypatch.setattr(low_rank.Delta, "near", lambda d, *rows: near(d, *rows) + away * d.error)
+        made, _ = low_rank.merged(values, deltas, 0, dtype)
+        np.testing.assert_array_equal(made.reshape(-1).view(bits), expected.view(bits))
+        step = np.abs(np.nextafter(expected.view(dtype.numpy), np.array(0, dtype.numpy)).astype(np.float64) - expected)
+        values = values + (expected + step / 2 - wanted).reshape(values.shape)  # now all but in the middle
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])
+@pytest.mark.parametrize("margin", [0.0, 1e-18, 1e-9, 1e-3, 1e30, math.inf, math.nan])
+def test_numbers_that_may_be_rounded_otherwise_are_found(dtype: DType, margin: float) -> None:
+    """All numbers of the type, the middles between them, and what is beside those."""
+    steps = np.arange(0, 2**16, dtype=np.uint16).view(dtype.numpy)
+    with np.errstate(invalid="ignore"):  # of those that are none
+        numbers = np.unique(steps.astype(np.float32)).astype(np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    places = np.concatenate([finite, (finite[1:] + finite[:-1]) / 2])[::5]
+    beside = [places * (1 + sign * 2.0**-power) for sign in (1, -1) for power in (52, 40, 24, 23, 22)]
+    values = np.concatenate([places, *beside, [3e38, -3e38, 5e-324]])
+    made, doubtful, largest = rounding.rounded_within(values, margin, 0.0, dtype)
+    certain = np.setdiff1d(np.arange(values.size), doubtful)
+    assert largest >= 3e38
+    for away in (0.0, margin, -margin) if math.isfinite(margin) else ():
+        expected = rounding.rounded(values[certain] + away, dtype)
+        np.testing.assert_array_equal(made[certain].view(np.uint16), expected.view(np.uint16))
+    assert certain.size == 0 if not math.isfinite(margin) else certain.size > 0
 
 
 def test_it_is_merged_before_it_is_padded_and_cut(tmp_path: Path) -> None:
@@ -137,8 +185,11 @@ def test_rows_of_a_layer_that_joins_several(tmp_path: Path) -> None:
         delta = low_rank.Delta(LowRank(file.path, "u", "d", 1.0, rows, 7), file)
         assert delta.shape == wanted.shape
         added = np.zeros(wanted.shape)
-        delta.add_to(added, 0)
+        rows_, columns = np.indices(wanted.shape)
+        flat = added.reshape(-1)
+        delta.add_to(flat, rows_.reshape(-1), columns.reshape(-1))
         np.testing.assert_allclose(added, wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(delta.near(0, len(wanted)), added, rtol=0, atol=delta.error)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +252,7 @@ def test_bfloat16_of_every_kind() -> None:
     above = np.nextafter(steps.astype(np.float32), np.float32(np.inf)).astype(np.float64)
     values = np.concatenate([steps, above, steps + (above - steps) * 2.0**15, [0.0, -0.0, 1e39, -1e39, 3.4e38, np.inf]])
     values = np.concatenate([values, values * (1 + 2.0**-40), values * (1 - 2.0**-40)])
-    got = np.frombuffer(stored._rounded(values, BFLOAT16, "w", [""]), ml_dtypes.bfloat16).astype(np.float64)
+    got = rounding.rounded(values, BFLOAT16).astype(np.float64)
     for value, one in zip(values, got, strict=True):
         assert one == nearest_bfloat16(Fraction(value)) if np.isfinite(value) else one == value
 

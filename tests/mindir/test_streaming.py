@@ -16,6 +16,7 @@ from attnfuse.mindir.external import end_of, lay_out, parameter_name, parameters
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights
 from attnfuse.mindir.streaming import variables
+from attnfuse.mindir.taken import Taken
 from attnfuse.mindir.tensorfile import CHUNK_BYTES
 from tests.support.graphs import seeded, transformer
 
@@ -24,6 +25,7 @@ from tests.support.graphs import seeded, transformer
 class Tensor:
     file: Path
     key: str
+    taken: Taken | None = None
 
 
 @pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])

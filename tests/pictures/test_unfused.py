@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnfuse.component import Component
 from attnfuse.errors import UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.pictures.unfused import check_same, write_unfused
 from attnfuse.progress import Silent
-from attnfuse.sources import Component, open_source
+from attnfuse.sources import open_source
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse_runtime.manifest import read_manifest
 from tests.support.painter import Painted

@@ -117,3 +117,12 @@ def test_what_went_wrong_is_told_and_not_counted() -> None:
         "## Not run\n\n| configuration | class | type |\n| --- | --- | --- |\n"
         "| mochi/transformer | SD3Transformer2DModel | float16 |\n"
     )
+
+
+def test_rows_of_other_code_are_told_by_how_many() -> None:
+    rows = [found(code="a"), found(code="b", dtype="float32"), found(code="a", dtype="bfloat16"), found(code="c")]
+    text = render(rows)
+    assert "made by 3 states of the code: 2, 1 and 1 rows by each" in text
+    assert "Nothing has come of" not in text
+    assert "states of the code" not in render([one | {"code": "a"} for one in rows])
+    assert "Nothing has come of 1 row yet" in render(rows, [found(group="mochi")])

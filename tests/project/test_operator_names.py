@@ -133,7 +133,7 @@ _ABOUT = {
     # Rules: what they write by name kept aside, or what another function writes for them.
     "passes/legalise/activate.py": ("Maximum Minimum", "written for the ends of a clamp"),
     "passes/legalise/choose.py": ("LogicalAnd LogicalOr", "written for bits of booleans"),
-    "passes/legalise/convolve.py": ("ReduceSum", "written for what is summed within a kernel"),
+    "passes/legalise/convolve.py": ("Conv2D Conv3D ReduceSum", "written for convolutions, and what a kernel sums"),
     "passes/legalise/create.py": ("ZerosLike OnesLike", "written for their namesakes"),
     "passes/legalise/nodes.py": ("ReduceSum", "has an argument more than other reductions"),
     "passes/legalise/normalise.py": ("ReduceMean", "written for the statistics of a norm"),

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.ir.graph import Model, Node
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto, NodeProto
 from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from tests.support.graphs import fill_literal
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.policy import Policy
 from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.jobs import Values, difference, error
-from attnfuse.sources import Component, from_trace
+from attnfuse.sources import from_trace
 from attnfuse.targets import Target
 from tests.reduction.faults import Crash, attentions, rewritten, swapped_elements, wrong_scale
 from tests.support.traces import TracedDemo, demo_folder, traced_demo

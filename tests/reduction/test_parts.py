@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from attnfuse.component import Component
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import parse_model, print_model
 from attnfuse.ir.verifier import Verifier
@@ -17,7 +18,6 @@ from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.jobs import Values, error
 from attnfuse.reduction.merging import merged_inputs, merged_weights
 from attnfuse.reduction.parts import Cutter, alone, node_count
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.verify.graph.structure import check_interface
 from tests.reduction.faults import Crash

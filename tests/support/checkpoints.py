@@ -102,6 +102,13 @@ def write_small_xl(folder: Path) -> Path:
     return write_pipeline(folder, "StableDiffusionXLPipeline", models, "EulerDiscreteScheduler")
 
 
+def write_small_sd15(folder: Path) -> Path:
+    """Write a Stable Diffusion 1.5 pipeline: projections by convolutions, one text encoder, DDIM scheduler."""
+    unet = {**SD21_UNET, "cross_attention_dim": 32, "upcast_attention": False, "use_linear_projection": False}
+    models = {"unet": unet, "vae": SMALL_VAE, "text_encoder": XL_TEXT_ENCODER}
+    return write_pipeline(folder, "StableDiffusionPipeline", models, "DDIMScheduler")
+
+
 def write_small_sd21(folder: Path) -> Path:
     """Write the UNet of a Stable Diffusion 2.1 pipeline: linear projections, attention upcast to float32."""
     return write_pipeline(folder, "StableDiffusionPipeline", {"unet": SD21_UNET}, "DDIMScheduler")

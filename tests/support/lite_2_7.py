@@ -43,9 +43,23 @@ class Tensor:
         return self._value
 
 
+ModelGroupFlag = enum.Enum("ModelGroupFlag", {"SHARE_WEIGHT": 0, "SHARE_WORKSPACE": 1})
+
+
+class ModelGroup:
+    def __init__(self, flags: ModelGroupFlag = ModelGroupFlag.SHARE_WORKSPACE) -> None:
+        self.flags = flags
+
+    def add_model(self, models: Sequence[Model]) -> None:
+        assert all(model.context is None for model in models)  # before one is built
+        for model in models:
+            model.group = self
+
+
 class _Device:
     device_id: int | None = None
     precision_mode: str | None = None
+    provider: str = ""
 
 
 class Context:
@@ -58,6 +72,7 @@ class Model:
         made.append(self)
         self.context: Context | None = None
         self.config_path = ""
+        self.group: ModelGroup | None = None
         self.resized: list[list[int]] = []
         self._inputs = [Tensor(*one) for one in inputs]
         self._results: list[Tensor] = []

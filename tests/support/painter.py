@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from attnfuse import compiler
 from attnfuse.ir.types import TensorType
-from attnfuse.mindir.dtypes import FLOAT16, INT64
+from attnfuse.mindir.dtypes import FLOAT16, INT64, DType, from_name
 from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, TracedComponent
@@ -26,43 +26,59 @@ from tests.support.graphs import GraphBuilder, self_attention
 from tests.support.tracer import stand_in
 
 ROWS, TOKENS, WIDTH, LATENT, SIZE = 2, 77, 64, 16, 128
+SCALE = SIZE // LATENT
+_SHAPES: Mapping[str, tuple[int, ...]] = {
+    "input_ids": (1, TOKENS),
+    "sample": (ROWS, 4, LATENT, LATENT),
+    "encoder_hidden_states": (ROWS, TOKENS, WIDTH),
+    "latents": (1, 4, LATENT, LATENT),
+    "image": (1, 3, SIZE, SIZE),
+}
 _FILES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 
 
-def _text_encoder(g: GraphBuilder) -> tuple[str, ...]:
-    ids = g.input("input_ids", (1, TOKENS), INT64)
-    states = g.op("Gather", g.weight("table", (514, WIDTH), FLOAT16, 1.0), ids, 0, 0)
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of a graph's inputs, by name."""
+
+
+def _text_encoder(g: GraphBuilder, shapes: Shapes, dtype: DType = FLOAT16) -> tuple[str, ...]:
+    ids = g.input("input_ids", shapes["input_ids"], INT64)
+    states = g.op("Gather", g.weight("table", (514, WIDTH), dtype, 1.0), ids, 0, 0)
     return states, g.op("ReduceMean", states, (1,), False)
 
 
-def _unet(g: GraphBuilder) -> tuple[str, ...]:
-    sample = g.input("sample", (ROWS, 4, LATENT, LATENT), FLOAT16)
+def _unet(g: GraphBuilder, shapes: Shapes) -> tuple[str, ...]:
+    sample = g.input("sample", shapes["sample"], FLOAT16)
+    rows, channels, height, width = shapes["sample"]
     time = g.muls(g.cast(g.input("timestep", (1,), INT64), FLOAT16), 0.001)
-    states = g.input("encoder_hidden_states", (ROWS, TOKENS, WIDTH), FLOAT16)
-    tokens = g.transpose(g.reshape(sample, (ROWS, 4, LATENT**2)), (0, 2, 1))
+    states = g.input("encoder_hidden_states", shapes["encoder_hidden_states"], FLOAT16)
+    tokens = g.transpose(g.reshape(sample, (rows, channels, height * width)), (0, 2, 1))
     g.scope = "Default/blocks-CellList/0-Block/attn2-Attention"
     x = g.dense(tokens, "proj_in", WIDTH)
     x = g.add(g.add(x, time), self_attention(g, x, "blocks.0.attn2", heads=4, context=states))
     g.scope = "Default"
-    x = g.transpose(g.dense(x, "proj_out", 4), (0, 2, 1))
-    return (g.reshape(x, (ROWS, 4, LATENT, LATENT)),)
+    x = g.transpose(g.dense(x, "proj_out", channels), (0, 2, 1))
+    return (g.reshape(x, (rows, channels, height, width)),)
 
 
-def _vae_decoder(g: GraphBuilder) -> tuple[str, ...]:
-    latents = g.mul(g.input("latents", (1, 4, LATENT, LATENT), FLOAT16), g.weight("post.weight", (1, 4, 1, 1), FLOAT16))
-    times = SIZE // LATENT
-    wide = g.broadcast_to(g.reshape(latents, (1, 4, LATENT, 1, LATENT, 1)), (1, 4, LATENT, times, LATENT, times))
-    colours = g.strided_slice(g.reshape(wide, (1, 4, SIZE, SIZE)), (0, 0, 0, 0), (1, 3, SIZE, SIZE))
-    return (g.op("Tanh", colours),)
+def _vae_decoder(g: GraphBuilder, shapes: Shapes) -> tuple[str, ...]:
+    count, channels, height, width = shapes["latents"]
+    latents = g.input("latents", shapes["latents"], FLOAT16)
+    latents = g.mul(latents, g.weight("post.weight", (1, channels, 1, 1), FLOAT16))
+    wide = g.reshape(latents, (count, channels, height, 1, width, 1))
+    wide = g.broadcast_to(wide, (count, channels, height, SCALE, width, SCALE))
+    pixels = g.reshape(wide, (count, channels, height * SCALE, width * SCALE))
+    return (g.op("Tanh", g.strided_slice(pixels, (0, 0, 0, 0), (count, 3, height * SCALE, width * SCALE))),)
 
 
-def _vae_encoder(g: GraphBuilder) -> tuple[str, ...]:
-    image = g.mul(g.input("image", (1, 3, SIZE, SIZE), FLOAT16), g.weight("quant.weight", (1, 3, 1, 1), FLOAT16))
-    corner = g.strided_slice(image, (0, 0, 0, 0), (1, 2, LATENT, LATENT))
+def _vae_encoder(g: GraphBuilder, shapes: Shapes) -> tuple[str, ...]:
+    count, channels, height, width = shapes["image"]
+    image = g.mul(g.input("image", shapes["image"], FLOAT16), g.weight("quant.weight", (1, channels, 1, 1), FLOAT16))
+    corner = g.strided_slice(image, (0, 0, 0, 0), (count, 2, height // SCALE, width // SCALE))
     return (g.concat([corner] * 4, 1),)
 
 
-_GRAPHS: Mapping[str, Callable[[GraphBuilder], tuple[str, ...]]] = {
+_GRAPHS: Mapping[str, Callable[[GraphBuilder, Shapes], tuple[str, ...]]] = {
     "text_encoder": _text_encoder,
     "unet": _unet,
     "vae_decoder": _vae_decoder,
@@ -70,10 +86,12 @@ _GRAPHS: Mapping[str, Callable[[GraphBuilder], tuple[str, ...]]] = {
 }
 
 
-def _built(name: str, *, weights: bool) -> tuple[ModelProto, list[TensorType]]:
-    """The graph, and the types of what it gives."""
+def _built(
+    name: str, shapes: Shapes = _SHAPES, *, weights: bool, dtype: DType = FLOAT16
+) -> tuple[ModelProto, list[TensorType]]:
+    """The graph, and the types of what it gives; `dtype` is the text encoder's."""
     g = GraphBuilder(name, weights=weights)
-    values = _GRAPHS[name](g)
+    values = _text_encoder(g, shapes, dtype) if name == "text_encoder" else _GRAPHS[name](g, shapes)
     g.output(*values)
     return g.build(), [g.type_of(value) for value in values]
 
@@ -107,12 +125,13 @@ def write_pipeline(folder: Path) -> None:
 
 def trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     """Stands for `runner.trace_component`."""
-    model, types = _built(plan.name, weights=False)
+    shapes = {one.name: one.shape for one in plan.inputs}
+    model, types = _built(plan.base or plan.name, shapes, weights=False, dtype=from_name(plan.dtype))
     graph = work.resolve() / "graph.mindir"
     graph.write_bytes(model.SerializeToString(deterministic=True))
     file = plan.folder.resolve() / f"{_FILES[plan.model]}.safetensors"
     weights = tuple(
-        StoredWeight(parameter_name(p), file, parameter_name(p), "float16", tuple(p.dims)) for p in parameters(model)
+        StoredWeight(parameter_name(p), file, parameter_name(p), plan.dtype, tuple(p.dims)) for p in parameters(model)
     )
     assert plan.call is not None
     specs = zip(plan.call.outputs, types, strict=True)

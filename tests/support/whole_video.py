@@ -1,4 +1,4 @@
-"""Run in a subprocess: what patches for autoencoders and rotary tables compute, beside what mindone does.
+"""Run in a subprocess: what patches for autoencoders, rotary tables and pictures compute, beside what mindone does.
 
 A CPU has no kernel for most of it, so the convolutions and what is around them are numpy's, the same for both sides:
 what is compared is how the pieces of a video, or the parts of a complex number, are put together. Prints one JSON
@@ -24,6 +24,7 @@ from mindone.diffusers.models.transformers import transformer_cosmos, transforme
 from mindspore import mint, nn
 
 from attnfuse.tracing.patches import cpu_patches, tracing_patches
+from tests.support.seen_picture import seen_picture
 
 RNG = np.random.default_rng(0)
 
@@ -195,6 +196,7 @@ def main() -> None:
         for owner, name, kernel in _KERNELS:
             stack.enter_context(mock.patch.object(owner, name, kernel))
         differences |= {**videos(), "norm": norms(), "rotary": rotary(), "timesteps": timesteps()}
+    differences["seen_picture"] = seen_picture()
     sys.stdout.write("\n" + json.dumps(differences) + "\n")
 
 

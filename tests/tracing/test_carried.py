@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,19 @@ def test_large_files_are_no_configurations(tmp_path: Path, monkeypatch: pytest.M
     assert carried(folder).warnings == ("unet/config.json of the source is not in the output: it has more than 1 MiB",)
     (folder / "unet" / "config.json").write_bytes(b"x" * 2**20)
     assert carried(folder).warnings == ()
+
+
+def test_the_vae_of_another_folder(tmp_path: Path) -> None:
+    """Its configuration and what it says; model_index.json names its class where that is another."""
+    folder = pipeline(tmp_path / "p", vae=["diffusers", "AutoencoderKL"], unet=["diffusers", "UNet2DConditionModel"])
+    for place, class_name, factor in (("p/vae", "AutoencoderKL", 0.1), ("a", "AutoencoderKL", 0.2), ("b", "Tiny", 0.3)):
+        (tmp_path / place).mkdir()
+        write_json(tmp_path / place / "config.json", {"_class_name": class_name, "scaling_factor": factor})
+    same, other = carried(folder, vae=tmp_path / "a"), carried(folder, vae=tmp_path / "b")
+    assert same.files["model_index.json"] == (folder / "model_index.json").read_bytes()
+    assert json.loads(other.files["model_index.json"]) == {
+        **json.loads(same.files["model_index.json"]),
+        "vae": ["diffusers", "Tiny"],
+    }
+    assert [one.facts.vae and one.facts.vae.scaling_factor for one in (same, other)] == [0.2, 0.3]
+    assert other.files["vae/config.json"] == (tmp_path / "b" / "config.json").read_bytes()

@@ -22,6 +22,8 @@ PLAN = ComponentPlan(
     inputs=(TensorSpec("latents", (1, 4, 8, 8), "bfloat16"),),
     package="",
     variant="",
+    checkpoint=None,
+    processors=(),
     patches=("one",),
     fixed=(FixedValue("guidance", 7.5, "what it comes to"),),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from attnfuse.report.parts import render_parts
-from attnfuse.tracing.contract import FixedValue, ShapeOptions
+from attnfuse.tracing.contract import FixedValue, ShapeOptions, TensorSpec
 from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.tracing.plan import plan_all, survey
@@ -25,19 +25,24 @@ def fixed(folder: Path, component: str, **shapes: Any) -> dict[str, FixedValue]:
 
 
 @pytest.mark.parametrize("name", [name for name, small in SMALL.items() if "controlnet" in small.models])
-def test_every_controlnet_tells_of_its_scale(tmp_path: Path, name: str) -> None:
+def test_every_controlnet_takes_its_scale(tmp_path: Path, name: str) -> None:
     write_configs(tmp_path / "in", SMALL[name])
     small = SMALL[name].shapes
     shapes = {n: getattr(small, n) for n in ("batch", "height", "width", "sequence_length", "frames")}
-    scale = fixed(tmp_path / "in", "controlnet", **shapes)["controlnet_conditioning_scale"]
-    assert scale.value == 1
-    assert "multiply the residuals" in scale.meaning
+    (plan,) = plan_all(tmp_path / "in", "bfloat16", ShapeOptions(**shapes), ["controlnet"]).plans
+    assert [one for one in plan.inputs if one.name == "conditioning_scale"] == [
+        TensorSpec("conditioning_scale", (1,), "bfloat16")
+    ]
+    (told,) = [one for one in plan.fixed if one.name == "controlnet"]
+    assert "lists are not supported" in told.meaning
 
 
 def test_no_entry_for_a_controlnet_or_adapter_is_silent() -> None:
     for spec in SPECS:
-        if "controlnet" in spec.models or "adapter" in spec.models:
-            assert any(one.name.endswith("conditioning_scale") for one in spec.fixed_settings), spec.class_name
+        if "controlnet" in spec.models:
+            assert any(one.name == "conditioning_scale" for one in spec.inputs), spec.class_name
+        if "adapter" in spec.models:
+            assert any(one.name == "adapter_conditioning_scale" for one in spec.fixed_settings), spec.class_name
         for one in spec.fixed_settings:
             assert (one.when is None) == (one.only == "")
             json.dumps(one.value)
@@ -109,3 +114,20 @@ def test_a_light_adapter_has_one_feature_more_than_channels(tmp_path: Path) -> N
     features = [spec.shape for spec in unet.inputs if spec.name.startswith("adapter_feature")]
     assert [shape[1] for shape in features] == [*config["channels"], config["channels"][-1]]
     assert all(a[2] == 2 * b[2] for a, b in pairwise(features))
+
+
+def test_rows_that_are_no_halves_of_guidance_say_what_they_are_for(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path / "in", SMALL["pag_sd"])
+    guided, alone = (fixed(folder, "unet", guidance=guidance) for guidance in (None, False))
+    assert guided["guidance_rows"] == FixedValue(
+        "guidance_rows",
+        3,
+        "rows an image, in one run and in this order: without the prompt; with the prompt; with the prompt, attention"
+        " perturbed; --no-guidance traces for 2",
+    )
+    assert alone["guidance_rows"].value == 2
+    assert alone["guidance_rows"].meaning.endswith("with the prompt, attention perturbed; --guidance traces for 3")
+    assert guided["pag_applied_layers"].value == ["mid"]
+    index = json.loads((folder / "model_index.json").read_text())
+    write_json(folder / "model_index.json", {**index, "pag_applied_layers": ["mid", "up"]})
+    assert fixed(folder, "unet")["pag_applied_layers"].value == ["mid", "up"]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from attnfuse.errors import SourceError
-from attnfuse.tracing.folder import read_pipeline
+from attnfuse.tracing.demo import write_json
+from attnfuse.tracing.folder import read_pipeline, sibling_of
 
 
 def written(folder: Path, file: str, content: dict[str, Any]) -> Path:
@@ -39,3 +40,24 @@ def test_architectures_are_a_list(tmp_path: Path, architectures: object) -> None
     written(tmp_path, "config.json", {"architectures": architectures})
     with pytest.raises(SourceError, match=r"config\.json: architectures is .*, and no list"):
         read_pipeline(tmp_path)
+
+
+def test_several_models_of_a_kind_are_parts_of_their_own(tmp_path: Path) -> None:
+    names = ("controlnet", "controlnet_1", "controlnet_2", "controlnet_4")
+    for name, kind in zip(names, ("ControlNetModel", "ControlNetModel", "Other", "Beyond"), strict=True):
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "config.json", {"_class_name": kind})
+    write_json(
+        tmp_path / "model_index.json",
+        {"_class_name": "StableDiffusionControlNetPipeline", "controlnet": ["multi", "MultiControlNetModel"]},
+    )
+    found = read_pipeline(tmp_path)
+    assert found.classes == {
+        "controlnet": "ControlNetModel",
+        "controlnet_1": "ControlNetModel",
+        "controlnet_2": "Other",
+    }
+    assert set(found.libraries.values()) == {"diffusers"}
+    assert found.folders["controlnet_2"] == tmp_path / "controlnet_2"
+    assert sibling_of("controlnet_2") == "controlnet"
+    assert sibling_of("text_encoder_2") == "text_encoder_2"

@@ -39,10 +39,11 @@ import json, sys
 from pathlib import Path
 from attnfuse.errors import AttnfuseError
 from attnfuse.tracing.contract import Fetch
-from attnfuse.tracing.source import origin, resolve
+from attnfuse.tracing.source import origin, resolve, resolve_vae
 for fetch in json.loads(sys.argv[1]):
     try:
-        found = resolve("org/name", fetch=Fetch(**fetch))
+        unread = fetch.pop("unread", ())
+        found = resolve_vae("org/name") if "vae" in fetch else resolve("org/name", fetch=Fetch(**fetch), unread=unread)
         files = [p.relative_to(found).as_posix() for p in sorted(found.rglob("*")) if p.is_file()]
         print(json.dumps([str(found), files, *origin(found)]))
     except AttnfuseError as error:
@@ -59,6 +60,16 @@ def resolved(home: Path, address: str, *fetches: dict[str, Any], **variables: st
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_vae_and_what_a_single_file_has(tmp_path: Path) -> None:
+    """Of a pipeline's repository the VAE alone; of the parts whose weights are elsewhere, configurations."""
+    weights = "vae/diffusion_pytorch_model.safetensors"
+    with serving(FILES, TOKEN) as (address, _):
+        unread = ["unet", "transformer", "text_encoder"]
+        vae, rest = resolved(tmp_path, address, {"vae": True}, {"unread": unread})
+    assert vae[1:] == [["config.json", "diffusion_pytorch_model.safetensors"], "org/name", COMMIT]
+    assert set(rest[1]) == {*JSON, weights}
 
 
 def test_a_hub(tmp_path: Path) -> None:

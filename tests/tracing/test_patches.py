@@ -114,6 +114,7 @@ def test_a_video_at_once_is_its_pieces_put_together() -> None:
         *(f"{name}_{way}" for name in ("wan", "wan_residual", "qwen_image") for way in ("decode", "encode")),
         "norm",
         "rotary",
+        "seen_picture",
         "tables",
         "timesteps",
     }

@@ -66,32 +66,6 @@ def test_no_two_families_claim_the_same_pipeline() -> None:
     assert all(family.sizes.__doc__ for family in FAMILIES)
 
 
-def test_stable_diffusion_3(tmp_path: Path) -> None:
-    found = planned(tmp_path, SMALL["sd3"])
-    assert list(found) == [
-        "transformer",
-        "vae_decoder",
-        "vae_encoder",
-        "text_encoder",
-        "text_encoder_2",
-        "text_encoder_3",
-    ]
-    assert shapes_of(found["transformer"]) == {
-        "hidden_states": (2, 4, 12, 16),
-        "encoder_hidden_states": (2, 77 + 11, 24),
-        "pooled_projections": (2, 20),
-        "timestep": (2,),
-    }
-    assert found["transformer"].inputs[-1].dtype == "float32"
-    assert shapes_of(found["text_encoder_2"]) == {"input_ids": (1, 77)}
-    assert shapes_of(found["text_encoder_3"]) == {"input_ids": (1, 11)}
-
-
-def test_stable_diffusion_3_without_t5_has_zeros_in_its_place(tmp_path: Path) -> None:
-    found = planned(tmp_path, SMALL["sd35"])
-    assert shapes_of(found["transformer"])["encoder_hidden_states"] == (2, 77 + 77, 24)
-
-
 def test_flux(tmp_path: Path) -> None:
     small = SMALL["flux"]
     found = planned(tmp_path / "dev", small)
@@ -186,7 +160,11 @@ def test_conditions_of_other_controlnets(tmp_path: Path) -> None:
         small = SMALL[name]
         models = {**small.models, "controlnet": {**small.models["controlnet"], **changes}}
         found = planned(tmp_path / f"{name}{len(changes)}", replace(small, models=models))
-        return {key: shape for key, shape in shapes_of(found["controlnet"]).items() if "con" in key}
+        return {
+            key: shape
+            for key, shape in shapes_of(found["controlnet"]).items()
+            if "con" in key and key != "conditioning_scale"
+        }
 
     union = conditions("sdxl_controlnet_union")
     assert union == {"controlnet_cond": (2, 3, 20, 24), "control_type": (2, 3), "control_mode": (1,)}
@@ -470,7 +448,7 @@ def test_numbers_that_follow_from_sizes_are_arguments(tmp_path: Path) -> None:
     ("name", "component", "option"),
     [
         ("sana", "transformer", {"guidance_embeds": True}),
-        ("wan", "transformer", {"pos_embed_seq_len": 514}),
+        ("sky_reels_2", "transformer", {"pos_embed_seq_len": 514}),
         ("sd3_controlnet", "controlnet", {"use_pos_embed": False}),
         ("sd3_controlnet", "controlnet", {"joint_attention_dim": None}),
         ("kolors", "unet", {"encoder_hid_dim_type": "image_proj"}),
@@ -493,15 +471,46 @@ def test_options_that_add_inputs_are_refused_by_name(
 
 
 def test_an_option_of_the_pipeline_that_adds_inputs(tmp_path: Path) -> None:
-    folder = write_configs(tmp_path, Small("WanPipeline", {"transformer": SMALL["wan"].models["transformer"]}))
-    index = {
-        "_class_name": "WanPipeline",
-        "expand_timesteps": True,
-        "transformer": ["diffusers", "WanTransformer3DModel"],
+    found = planned(tmp_path, SMALL["wan_text_picture"])
+    assert shapes_of(found["transformer"])["patch_timesteps"] == (1, 2 * 2 * 3)
+    assert shapes_of(found["vae_encoder"]) == {"video": (1, 3, 1, 64, 96)}
+
+
+def test_an_edited_or_given_picture(tmp_path: Path) -> None:
+    def transformer(name: str) -> dict[str, tuple[int, ...]]:
+        return shapes_of(planned(tmp_path / name, SMALL[name])["transformer"])
+
+    assert transformer("wan_first_last")["encoder_hidden_states_image"] == (2, 257, 40)
+    assert transformer("ltx_image")["token_timesteps"] == (2, 2 * 2 * 3)
+    assert transformer("ltx_condition")["video_coords"] == (2, 3, 2 * 2 * 3)
+    assert transformer("sky_reels_2_forcing")["frame_timesteps"] == (1, 2)
+    assert transformer("sana_sprint")["guidance"] == (1,)
+
+
+def test_pictures_in_stages(tmp_path: Path) -> None:
+    def plans(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
+        return {part: shapes_of(plan) for part, plan in planned(tmp_path / name, SMALL[name]).items()}
+
+    assert plans("stable_cascade_prior")["prior"] == {
+        "sample": (2, 6, 6, 9),
+        "timestep_ratio": (2,),
+        "clip_text_pooled": (2, 1, 16),
+        "clip_text": (2, 7, 16),
+        "clip_img": (2, 1, 16),
     }
-    write_json(folder / "model_index.json", index)
-    with pytest.raises(TraceError, match="component transformer: expand_timesteps is set"):
-        plan_all(folder, "float16", SMALL["wan"].shapes)
+    assert plans("stable_cascade")["decoder"] == {
+        "sample": (1, 4, 21, 32),
+        "timestep_ratio": (1,),
+        "clip_text_pooled": (1, 1, 16),
+        "effnet": (1, 6, 2, 3),
+    }
+    assert plans("wuerstchen_prior")["prior"]["encoder_hidden_states"] == (2, 7, 16)
+    assert plans("wuerstchen")["decoder"]["embedding"] == (1, 6, 2, 3)
+    assert plans("deepfloyd_if_larger")["unet"]["class_labels"] == (2,)
+    assert plans("marigold")["text_encoder"] == {"input_ids": (1, 2)}
+    assert plans("kandinsky22_combined")["prior_prior"]["encoder_hidden_states"] == (2, 7, 16)
+    assert plans("consistency")["unet"] == {"sample": (1, 3, 16, 24), "timestep": (1,), "class_labels": (1,)}
+    assert plans("flux_redux")["image_embedder"] == {"image_latents": (1, 16, 24)}
 
 
 def test_what_mindone_keeps_from_being_traced_is_told(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ class Stored:
 
     file: Path
     key: str
+    taken: None = None
 
 
 def stream(checkpoint: Path, dtype: str, out: Path) -> dict[str, float]:

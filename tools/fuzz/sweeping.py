@@ -14,12 +14,12 @@ from functools import partial
 from itertools import islice
 
 from attnfuse import pass_manager
+from attnfuse.component import Component
 from attnfuse.cost.compare import DEFECT
 from attnfuse.errors import SourceError
 from attnfuse.mindir.schema import AttributeProto, ModelProto
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
-from attnfuse.sources import Component
 from attnfuse.targets import RUNTIMES, Target
 from tools.fuzz import seeds
 from tools.fuzz.agreeing import agree

@@ -1,6 +1,6 @@
 """The matrix as Markdown, made from what came of its rows: the same rows give the same bytes.
 
-Errors are told in steps, so that another machine's last digits do not change the table. Imports the standard library.
+Errors are told in steps, so that another machine's last digits do not change the table. Imports no MindSpore.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from attnfuse.names import counted
 
 Found = Mapping[str, Any]
 
@@ -22,7 +24,7 @@ _HEAD = """\
 Every class that attnfuse has inputs for, and others that mindone 0.5.0 has, small, with random weights: each row is one
 component in one type, compiled for MindSpore Lite on ascend910b with `--verify full`. The pipelines are those of
 `tests/support/small_models`; those called `alone/…` are single models that were given what they are called with
-(`--inputs`), as anybody may. No device ran any of it. Rows that nothing has come of yet are listed at the end.
+(`--inputs`), as anybody may. No device ran any of it.
 
 - *sites*: the Softmax and fused attention nodes of the traced graph, by what became of them; codes are in
   [codes.md](codes.md).
@@ -36,7 +38,7 @@ component in one type, compiled for MindSpore Lite on ascend910b with `--verify 
 def render(found: Sequence[Found], lacking: Sequence[Found] = ()) -> str:
     """The whole table; `lacking` are rows nothing has come of yet."""
     traced = [one for one in found if one["traced"]]
-    lines = [_HEAD, *_totals(found, traced), "", "## Traced", ""]
+    lines = [_HEAD, *_ages(found, lacking), *_totals(found, traced), "", "## Traced", ""]
     lines += ["| configuration | class | type | sites | unsupported | static | full |", "|" + " --- |" * 7]
     lines += [line(one) for one in traced]
     notes = [(one, reason) for one in traced for reason in one.get("reasons", ())]
@@ -91,6 +93,19 @@ def totals(found: Sequence[Found]) -> dict[str, int]:
         "rows deployable": sum(1 for one in traced if "error" not in one and not one["unsupported"]),
         **{f"sites {what.replace('_', ' ')}": sites[what] for what in ("fused", "kept", "missed", "not_attention")},
     }
+
+
+def _ages(found: Sequence[Found], lacking: Sequence[Found]) -> Iterator[str]:
+    """What tells of rows that are older than others, or are not there; nothing where all are of one code."""
+    counts = [count for _, count in Counter(one.get("code", "") for one in found).most_common()]
+    if len(counts) > 1:
+        told = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]}"
+        yield f"The rows were made by {len(counts)} states of the code: {told} rows by each."
+        yield "`python -m tools.matrix` makes those again that are not of the present one."
+        yield ""
+    if lacking:
+        yield f"Nothing has come of {counted(len(lacking), 'row')} yet: see the end."
+        yield ""
 
 
 def _totals(found: Sequence[Found], traced: Sequence[Found]) -> Iterator[str]:

@@ -15,6 +15,8 @@ from attnfuse.tracing.patches.attention import attention_type, masked_attention
 from attnfuse.tracing.patches.building import cpu_patches
 from attnfuse.tracing.patches.decoders import device_calls, text_decoder, two_axes
 from attnfuse.tracing.patches.given import given_models
+from attnfuse.tracing.patches.perturbed import perturbed_joint
+from attnfuse.tracing.patches.pictures import seen_picture
 from attnfuse.tracing.patches.results import normed_weights, plain_results
 from attnfuse.tracing.patches.rotary import qwen_rotary, real_rotary, stacked_rotary
 from attnfuse.tracing.patches.texts import joint_sequence, masked_text
@@ -31,9 +33,11 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "masked_text": masked_text,
     "normed_weights": normed_weights,
     "one_tile": one_tile,
+    "perturbed_joint": perturbed_joint,
     "plain_results": plain_results,
     "qwen_rotary": qwen_rotary,
     "real_rotary": real_rotary,
+    "seen_picture": seen_picture,
     "stacked_rotary": stacked_rotary,
     "text_decoder": text_decoder,
     "attention_type": attention_type,

@@ -118,7 +118,7 @@ _REPLACED: Mapping[str, Callable[..., Any]] = {
 def _unchanged(self: Any, *_: Any, **__: Any) -> Any:
     """The random numbers and zeros that models of transformers fill their weights with, for a checkpoint to overwrite.
 
-    In place, which has no kernel either.
+    In place, which has no kernel either; and the factor that Würstchen's decoder gives weights that have no values.
     """
     return self
 
@@ -153,6 +153,7 @@ def cpu_patches() -> Iterator[None]:
         for name in ("normal_", "zero_"):
             stack.enter_context(mock.patch.object(mindspore.Tensor, name, _unchanged))
         stack.enter_context(mock.patch.object(mindspore.Tensor, "fill_", _filled))
+        stack.enter_context(mock.patch.object(mindspore.Parameter, "__imul__", _unchanged))
         for name, patch in _REPLACED.items():
             stack.enter_context(mock.patch.object(mint, name, patch))
         module = sys.modules.get("mindone.utils.weight_norm")

@@ -6,6 +6,7 @@
     patch_names         the tracing patches an entry may name
     pictures/ videos/ sound/
                         one module a family of pipelines: its sizes, its denoisers and ControlNets
+    perturbed           pipelines with perturbed attention guidance, as those without it
     shared/             models of several families: autoencoders, text encoders, image encoders
 
 One entry a class and use. `docs/components.md` is made from it. Imports no MindSpore.
@@ -13,22 +14,31 @@ One entry a class and use. `docs/components.md` is made from it. Imports no Mind
 
 from __future__ import annotations
 
+from attnfuse.tracing.specs import perturbed
 from attnfuse.tracing.specs.pictures import (
     aura_flow,
     cogview,
+    deepfloyd_if,
     dit,
     flux,
+    flux_redux,
     hunyuan_dit,
     kandinsky,
     kandinsky_prior,
     kolors,
     lumina,
+    marigold,
     pixart,
     qwen_image,
     sana,
     stable_diffusion,
     stable_diffusion_3,
     stable_diffusion_controls,
+    stable_diffusion_edits,
+    stable_diffusion_grounded,
+    unclip,
+    unconditional,
+    wuerstchen,
 )
 from attnfuse.tracing.specs.record import PipelineFamily, Spec
 from attnfuse.tracing.specs.shared import image_encoders, language_models, text_encoders, vaes, video_vaes
@@ -36,6 +46,7 @@ from attnfuse.tracing.specs.sound import audio_ldm_2, stable_audio
 from attnfuse.tracing.specs.videos import (
     allegro,
     animate_diff,
+    animate_diff_variants,
     cogvideox,
     cosmos,
     easy_animate,
@@ -52,6 +63,9 @@ from attnfuse.tracing.specs.videos import (
 SPECS: tuple[Spec, ...] = (
     *stable_diffusion.SPECS,
     *stable_diffusion_controls.SPECS,
+    *stable_diffusion_edits.SPECS,
+    *stable_diffusion_grounded.SPECS,
+    *unclip.SPECS,
     *stable_diffusion_3.SPECS,
     *flux.SPECS,
     *pixart.SPECS,
@@ -64,6 +78,11 @@ SPECS: tuple[Spec, ...] = (
     *lumina.SPECS,
     *kolors.SPECS,
     *kandinsky.SPECS,
+    *flux_redux.SPECS,
+    *deepfloyd_if.SPECS,
+    *marigold.SPECS,
+    *wuerstchen.SPECS,
+    *unconditional.SPECS,
     *cogvideox.SPECS,
     *allegro.SPECS,
     *ltx.SPECS,
@@ -72,6 +91,7 @@ SPECS: tuple[Spec, ...] = (
     *mochi.SPECS,
     *latte.SPECS,
     *animate_diff.SPECS,
+    *animate_diff_variants.SPECS,
     *stable_video.SPECS,
     *i2vgen.SPECS,
     *cosmos.SPECS,
@@ -85,6 +105,7 @@ SPECS: tuple[Spec, ...] = (
     *kandinsky_prior.SPECS,
     *stable_audio.SPECS,
     *audio_ldm_2.SPECS,
+    *perturbed.SPECS,
 )
 """Every entry, in the order in which a pipeline's components are planned."""
 
@@ -104,6 +125,11 @@ FAMILIES: tuple[PipelineFamily, ...] = (
     *kolors.FAMILIES,
     *kandinsky.FAMILIES,
     *kandinsky_prior.FAMILIES,
+    *flux_redux.FAMILIES,
+    *deepfloyd_if.FAMILIES,
+    *marigold.FAMILIES,
+    *wuerstchen.FAMILIES,
+    *unconditional.FAMILIES,
     *cogvideox.FAMILIES,
     *allegro.FAMILIES,
     *ltx.FAMILIES,
@@ -119,6 +145,11 @@ FAMILIES: tuple[PipelineFamily, ...] = (
     *easy_animate.FAMILIES,
     *stable_audio.FAMILIES,
     *audio_ldm_2.FAMILIES,
+    *stable_diffusion_edits.FAMILIES,
+    *stable_diffusion_grounded.FAMILIES,
+    *unclip.FAMILIES,
+    *animate_diff_variants.FAMILIES,
+    *perturbed.FAMILIES,
 )
 """Every family of pipelines."""
 

@@ -25,12 +25,28 @@ _MOST_TOKENS = 10**6
 
 
 @dataclass(frozen=True, slots=True)
+class Guidance:
+    """What the rows of a batch are for that one image has, in their order: with classifier-free guidance, and without.
+
+    In words that follow "rows an image:".
+    """
+
+    guided: tuple[str, ...] = ("without the prompt", "with the prompt")
+    alone: tuple[str, ...] = ("with the prompt",)
+
+
+CLASSIFIER_FREE = Guidance()
+"""What most pipelines do."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpecContext:
     """Everything an entry may ask when it computes sizes: the pipeline, its configurations, what the user asked for.
 
     `model` is the attribute of the part in question ("unet"); `configs` are by attribute; `sizes` those of the family.
     `dtype` is the pipeline's type, with `exactly` that of every model in it; "auto" stands for the type of each part's
-    checkpoint, and is replaced by it, with `dtype_from` as in `ComponentPlan`, before a part is planned.
+    checkpoint, and is replaced by it, with `dtype_from` as in `ComponentPlan`, before a part is planned. `guidance` is
+    the family's.
     """
 
     pipeline: PipelineFolder
@@ -41,10 +57,15 @@ class SpecContext:
     model: str = ""
     dtype_from: str = ""
     sizes: Sizes = field(default_factory=dict)
+    guidance: Guidance = CLASSIFIER_FREE
 
     def has(self, model: str) -> bool:
         """Whether the pipeline has such a part."""
         return model in self.configs
+
+    def runs(self, *classes: str) -> bool:
+        """Whether the pipeline is of one of these classes."""
+        return self.pipeline.class_name in classes
 
     def option(self, key: str, default: Any = None, model: str = "") -> Any:
         """An option of a model's configuration, this one's unless another is named; `default` where it is absent."""
@@ -160,10 +181,10 @@ class SpecContext:
         return frames, (frames - 1) // temporal + 1
 
     def rows(self, *, guided: bool) -> int:
-        """Rows of a batch: twice the images with classifier-free guidance, once without."""
-        batch = self.shapes.batch or 1
+        """Rows of a batch: of each image as many as `guidance` has, with classifier-free guidance or without."""
         asked = self.shapes.guidance
-        return 2 * batch if (guided if asked is None else asked) else batch
+        rows = self.guidance.guided if (guided if asked is None else asked) else self.guidance.alone
+        return len(rows) * (self.shapes.batch or 1)
 
     def text(self, default: int, limit: int = 0, whose: str = "text encoder's") -> int:
         """Tokens of a text: what was asked for, else the default; UsageError beyond `limit`, if there is one."""

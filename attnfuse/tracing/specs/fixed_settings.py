@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.record import FixedSetting
 
-CONDITIONING_SCALE = FixedSetting(
-    "controlnet_conditioning_scale",
-    1.0,
-    "outputs are for scale 1: multiply the residuals by it (by 0 where control_guidance_start and _end leave it out), "
-    "those of each ControlNet by its own before they are summed",
+ONE_CONTROLNET = FixedSetting(
+    "controlnet",
+    "one",
+    "one ControlNet with one conditioning_scale, which is an input; lists are not supported: run each of several with"
+    " a scale of its own, and sum the residuals",
 )
-"""Every ControlNet multiplies all its outputs with it, as its last step."""
 
 GUESS_MODE = FixedSetting(
     "guess_mode",
     False,
-    "outputs are those without it; with it the pipeline feeds the rows of the prompt alone, multiplies the residuals "
-    "by logspace(-1, 0, n), one factor each, and gives the other rows zeros",
+    "not supported: outputs are those without it; with it the pipeline feeds the rows of the prompt alone, multiplies"
+    " the residuals by logspace(-1, 0, n), one factor each, and gives the other rows zeros",
 )
 
 UNION_OF_ONE = FixedSetting(

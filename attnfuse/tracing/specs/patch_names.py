@@ -29,6 +29,9 @@ NORMED_WEIGHTS = "normed_weights"
 ONE_TILE = "one_tile"
 """For Allegro's autoencoder."""
 
+PERTURBED_JOINT = "perturbed_joint"
+"""For Stable Diffusion 3 with perturbed attention."""
+
 PLAIN_RESULTS = "plain_results"
 """For models that return or ask for records, Flux2's autoencoder among them."""
 
@@ -37,6 +40,9 @@ QWEN_ROTARY = "qwen_rotary"
 
 REAL_ROTARY = "real_rotary"
 """For rotary tables of complex numbers."""
+
+SEEN_PICTURE = "seen_picture"
+"""For the picture that Qwen 2.5 VL sees, of a size that is known."""
 
 STACKED_ROTARY = "stacked_rotary"
 """For attention of SkyReels 2's transformer."""

@@ -11,13 +11,13 @@ Imports `context`, `attnfuse.tracing.contract`, `attnfuse.errors` and the standa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import SourceError, TraceError
-from attnfuse.tracing.contract import Library
-from attnfuse.tracing.specs.context import Sizes, SpecContext
+from attnfuse.tracing.contract import Library, Processor
+from attnfuse.tracing.specs.context import CLASSIFIER_FREE, Guidance, Sizes, SpecContext
 
 FLOAT = "float"
 """Stands for the type the model is held in."""
@@ -25,8 +25,9 @@ FLOAT = "float"
 ASIDE = ("safety_checker", "image_encoder")
 """Parts that the image does not pass through unless more is loaded: a checker of results, an IP-Adapter's encoder."""
 
-WEIGHTS_ONLY = ("MotionAdapter",)
-"""Classes that hold weights for another model, which has them when the pipeline is made, and are never run."""
+WEIGHTS_ONLY = ("ControlNetXSAdapter", "MotionAdapter", "StableUnCLIPImageNormalizer")
+"""Classes that hold weights, and are never run: for another model, which has them when the pipeline is made, or mean
+and deviation of an embedding, for whoever adds noise to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Refusal:
 class FixedSetting:
     """Something a pipeline may set at run time and the graph of a spec has fixed: see `contract.FixedValue`.
 
-    `when` says for which configurations it is told, `only` the same in words.
+    `value` is a JSON value; where a pipeline's folder may say another, `told` reads it there. `when` says for
+    which configurations it is told, `only` the same in words.
     """
 
     name: str
@@ -90,6 +92,21 @@ class FixedSetting:
     meaning: str
     when: Callable[[SpecContext], bool] | None = None
     only: str = ""
+    told: Callable[[SpecContext], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """How pipelines take the state of an earlier layer from a text encoder, with their argument `clip_skip`.
+
+    The output `output` is then the expression `of`, `{model}` standing for the model's attribute and `{back}` for the
+    state's place from the end: `clip_skip` and `least` more. The states are those of the embedding and of each of the
+    configuration's `num_hidden_layers`.
+    """
+
+    output: str
+    of: str
+    least: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +116,10 @@ class PipelineFamily:
     `pipelines` are the classes whose calls were read, in `source` (below mindone/diffusers/pipelines/). `sizes`
     computes the sizes that specs refer to; its docstring tells the defaults, which are those of `__call__`. `aside` are
     parts that hold a network and are not compiled.
+
+    A family with a `base` calls its models as the base does, but for those that specs name the family itself for.
+    `guidance` says what the rows of a batch are for. `channels` are those that the denoiser may take, of so many of the
+    latents, where it takes more than the base's: a picture, a mask.
     """
 
     name: str
@@ -106,6 +127,23 @@ class PipelineFamily:
     source: str
     sizes: Callable[[SpecContext], Sizes]
     aside: tuple[str, ...] = ASIDE
+    base: PipelineFamily | None = None
+    guidance: Guidance = CLASSIFIER_FREE
+    channels: Callable[[int], tuple[int, ...]] | None = None
+
+    @property
+    def lineage(self) -> tuple[PipelineFamily, ...]:
+        """The family, its base, and what that is based on."""
+        return (self, *(() if self.base is None else self.base.lineage))
+
+    def is_of(self, *families: PipelineFamily) -> bool:
+        """Whether it is one of these, or based on one."""
+        return any(family in families for family in self.lineage)
+
+    def sized(self, context: SpecContext) -> SpecContext:
+        """The context with the family's guidance and sizes."""
+        context = replace(context, guidance=self.guidance)
+        return replace(context, sizes=self.sizes(context))
 
 
 def no_sizes(_context: SpecContext) -> Sizes:
@@ -129,7 +167,8 @@ class Spec:
     those of `attnfuse.tracing.patches` that are in force while the model is traced. `source` is the mindone pipeline
     whose call is mirrored. `fixed_settings` are what the graph has fixed beside `fixed` and `constants`. `broken` says
     what in mindone keeps every such model from being traced. `doubt` returns what the user is to be told of the plan,
-    or nothing.
+    or nothing. `skip` says what `clip_skip` does, of a text encoder whose pipelines have it. `processors` are those
+    that the pipeline gives the model's attention before it calls it.
     """
 
     class_name: str
@@ -151,6 +190,8 @@ class Spec:
     fixed_settings: tuple[FixedSetting, ...] = ()
     broken: str = ""
     doubt: Callable[[SpecContext], str] | None = None
+    skip: Skip | None = None
+    processors: Callable[[SpecContext], tuple[Processor, ...]] | None = None
 
     def refusal(self, context: SpecContext) -> str:
         """Why this configuration cannot be traced, in words that follow "component NAME:", or nothing."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from attnfuse.ir.builder import site_of
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
-from attnfuse.ir.questions import makes_tuple, orders_effects, reads_memory, takes_element, value_inputs
+from attnfuse.ir.questions import factors, makes_tuple, orders_effects, reads_memory, takes_element, value_inputs
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import edited_weight
@@ -388,7 +388,8 @@ def _common(model: Model, other: Model, value: str) -> list[str]:
 
     Casts, layouts and padding have one operand of the tensor's size; a factor beside it is smaller, a condition is of
     truth values, and what it is joined with to be padded leads to none. A product that is made anew is followed to what
-    its new weight multiplies, a norm to what it norms: several tensors of one size, where it takes their sum.
+    its weight multiplies, which may be smaller, a norm to what it norms: several tensors of one size, where it takes
+    their sum.
     """
     if model.type_of(value) is not None and _exists(other, value):
         return [value]
@@ -397,7 +398,9 @@ def _common(model: Model, other: Model, value: str) -> list[str]:
         return []
     if takes_element(node):
         return _common(model, other, node.inputs[0])
-    joined = (v for v in joined_operands(model, node) if not _is_new_weight(model, other, v))
+    joined = [v for v in joined_operands(model, node) if not _is_new_weight(model, other, v)]
+    if factors(node) is not None:
+        joined = [v for v in joined if _weight(model, v) is None] or joined
     known = {v: t.size for v in joined if (t := model.type_of(v)) and t.is_static and t.dtype.is_float}
     largest = [v for v, size in known.items() if size == max(known.values())]
     if not largest:  # of a tuple's element, or of a size not known before run time
@@ -406,10 +409,16 @@ def _common(model: Model, other: Model, value: str) -> list[str]:
 
 
 def _is_new_weight(model: Model, other: Model, value: str) -> bool:
-    """Whether the value is a weight, as it is or as it is read, that the other graph does not have."""
+    """Whether the value is a weight that the other graph does not have."""
+    weight = _weight(model, value)
+    return weight is not None and not other.is_parameter(weight)
+
+
+def _weight(model: Model, value: str) -> str | None:
+    """The weight that the value is, as it is or as it is read."""
     node = model.producer(value)
     weight = node.inputs[0] if node is not None and reads_memory(node) else value
-    return model.is_parameter(weight) and not other.is_parameter(weight)
+    return weight if model.is_parameter(weight) else None
 
 
 def joined_operands(model: Model, node: Node) -> Iterator[str]:

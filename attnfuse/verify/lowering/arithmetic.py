@@ -50,7 +50,8 @@ class Rounding:
     them is a bias, and the scores are moved by what storing it costs (`OnnxWriter.moved`). `added` is the coarsest
     type in which the formula itself holds the sum of scores and bias. `scores` is for a fused node: its scores are held
     in that type too. `level` is for the softmax: of sums that are −level or less in a whole row, the type has lost the
-    scores, and they count alike (`OnnxWriter.levelled`); of a softmax that has `stored` too, that bias is left of them.
+    scores, and they count alike (`OnnxWriter.levelled`); of a softmax that has `stored` too, that bias is left of them;
+    and where there is a `limit`, a row with a score that large is not a number, and others stay as they are.
     """
 
     dtype: DType
@@ -60,6 +61,7 @@ class Rounding:
     added: DType = dtypes.FLOAT32
     scores: bool = False
     level: float | None = None
+    limit: float | None = None
 
 
 def onnx_type(dtype: DType) -> int:

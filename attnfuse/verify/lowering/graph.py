@@ -307,7 +307,8 @@ class _Walk:
         return self._typed(at, result, moves)
 
     def _moved(self, softmax: Node, rounding: Rounding) -> Tensor:
-        """The scores, moved by what storing their bias costs; or that bias alone in rows that have lost the scores."""
+        """The scores, moved by what storing their bias costs; or, in rows that have lost them, that bias alone, or no
+        number where they are large."""
         bias = self._bias(softmax, rounding)
         (scores,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
         axis = self.model.literal(softmax.inputs[1])
@@ -316,8 +317,11 @@ class _Walk:
         tensor_type = scores.tensor_type
         if rounding.level is None:
             made = self.writer.moved(scores.name, bias.name, tensor_type, rounding, last)
-        else:
+        elif rounding.limit is None:
             made = self.writer.without_scores(scores.name, bias.name, tensor_type.dtype, rounding.level, last)
+        else:
+            limits = rounding.level, rounding.limit
+            made = self.writer.without_large(scores.name, bias.name, tensor_type.dtype, limits, last)
         return Tensor(made, tensor_type)
 
     def _bias(self, softmax: Node, rounding: Rounding) -> Tensor:

@@ -139,7 +139,7 @@ class OnnxWriter:
         """Scores whose type has lost them in what was added to a whole row: all the same, but what is as low again."""
         carrier = self.arithmetic.carry(dtype)
         largest, lost = self._lost(scores, carrier, level, axis)
-        counts = self.emit("Greater", scores, self.emit("Mul", largest, self.number(1.5, carrier)))
+        counts = self._counts(scores, largest, carrier)
         alike = self.emit("Where", counts, self.number(0.0, carrier), self.number(-np.inf, carrier))
         return self.emit("Where", lost, alike, scores)
 
@@ -147,6 +147,23 @@ class OnnxWriter:
         """Scores whose type has lost them in what was added to a whole row: that bias, in exact arithmetic."""
         _, lost = self._lost(scores, self.arithmetic.carry(dtype), level, axis)
         return self.emit("Where", lost, bias, scores)
+
+    def without_large(self, scores: str, bias: str, dtype: DType, limits: tuple[float, float], axis: int) -> str:
+        """The scores; of a row that has lost them in what was added no number, where one that counts is that large.
+
+        `limits` are from where on a row is lost, below zero, and from where on a score is large.
+        """
+        carrier = self.arithmetic.carry(dtype)
+        largest, lost = self._lost(scores, carrier, limits[0], axis)
+        alone = self.emit("Abs", self.emit("Sub", scores, bias))
+        counted = self.emit("Where", self._counts(scores, largest, carrier), alone, self.number(0.0, carrier))
+        highest = self.emit("ReduceMax", counted, self.integers([axis]), keepdims=1)
+        large = self.emit("Not", self.emit("Less", highest, self.number(limits[1], carrier)))
+        return self.emit("Where", self.emit("And", lost, large), self.number(np.nan, carrier), scores)
+
+    def _counts(self, scores: str, largest: str, carrier: DType) -> str:
+        """Of a row that has lost its scores: which are not as low again as the largest."""
+        return self.emit("Greater", scores, self.emit("Mul", largest, self.number(1.5, carrier)))
 
     def _lost(self, scores: str, carrier: DType, level: float, axis: int) -> tuple[str, str]:
         """The largest number of each row, and whether it is −level or less, but finite."""

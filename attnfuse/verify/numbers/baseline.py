@@ -66,10 +66,13 @@ HIDING, ABSORBING = -1000.0, -1e30
 """Between the two a number that is filled in, or added, hides keys from scores of a limited size only."""
 
 
-def lost_rows(original: Model, fused: Model, *, keeps_bias: bool = False) -> dict[str, Rounding]:
+def lost_rows(
+    original: Model, fused: Model, *, keeps_bias: bool = False, limit: float | None = None
+) -> dict[str, Rounding]:
     """From where on scores are lost in what is added to them, of each Softmax that was fused and has such scores.
 
-    `keeps_bias`: what is added is not lost among itself, as it is in its own type.
+    `keeps_bias`: what is added is not lost among itself, as it is in its own type. With a `limit` nothing is lost, and
+    a row that would be, with a score of that size, is not a number.
     """
     kept = {node.name for node in fused.nodes if role(node) is Role.SOFTMAX}
     found: dict[str, Rounding] = {}
@@ -78,8 +81,8 @@ def lost_rows(original: Model, fused: Model, *, keeps_bias: bool = False) -> dic
             before, _ = _formula(original, node)
             added = _added(original, before)
             if added is not None:
-                stored = tuple(other.name for other in before) if keeps_bias else ()
-                found[node.name] = Rounding(added, stored=stored, level=LOST / added.unit_roundoff)
+                stored = tuple(other.name for other in before) if keeps_bias or limit is not None else ()
+                found[node.name] = Rounding(added, stored=stored, level=LOST / added.unit_roundoff, limit=limit)
     return found
 
 

@@ -300,6 +300,12 @@ def is_undecided(figures: OutputFigures) -> bool:
     return few and not figures.fused <= figures.tolerance and all(map(math.isfinite, finite))
 
 
+def may_be_chance(figures: OutputFigures) -> bool:
+    """Whether a site is off by more than what is allowed, and by no more than what a graph is."""
+    most = MARGIN * max(figures.original, figures.baseline) + FLOOR
+    return not figures.fused <= figures.tolerance and figures.fused <= most
+
+
 def draws_of(figures: Sequence[OutputFigures]) -> int:
     """How many draws of these outputs, the first among them, have ENOUGH elements; DRAWS at most."""
     fewest = min(math.prod(f.shape) for f in figures if is_undecided(f))
@@ -393,7 +399,7 @@ def own_reading(
     unscored: list[Array] | None = None
     found = []
     for position, (output, row, own, result) in enumerate(zip(outputs, levelled, native, algebra, strict=True)):
-        if not _is_nearer(own, row, output.exact):
+        if not is_nearer(own, row, output.exact):
             found.append(output)
         elif relative_error(result, output.exact, np.isfinite(output.exact)) > output.allowed:
             found.append(Reference(row, math.inf))
@@ -407,7 +413,8 @@ def own_reading(
     return found
 
 
-def _is_nearer(own: Array, levelled: Array, exact: Array) -> bool:
+def is_nearer(own: Array, levelled: Array, exact: Array) -> bool:
+    """Whether the first is nearer to the second than to the third, where all are finite."""
     one, other, own = (values.astype(np.float64) for values in (levelled, exact, own))
     where = np.isfinite(one) & np.isfinite(other) & np.isfinite(own)
     distances = [float(np.linalg.norm((own - values)[where])) for values in (one, other)]
@@ -445,6 +452,15 @@ def site_margin(rounded: int) -> float:
     SCATTER times that, and never more than MARGIN.
     """
     return min(MARGIN, 1 + SCATTER / math.sqrt(max(rounded, 1)))
+
+
+def measured_margin(ratios: Sequence[float]) -> float:
+    """The same over many draws, by how far the `ratios` of the site's error to the formula's scatter from draw to draw.
+
+    Elements are not independent where a softmax is flat: all queries share the roundings of the values. SCATTER
+    standard errors of the ratios' mean are allowed, and never more than MARGIN.
+    """
+    return min(MARGIN, 1 + SCATTER * float(np.std(ratios, ddof=1)) / math.sqrt(len(ratios)))
 
 
 def judge(

@@ -11,13 +11,14 @@ Two kinds of values enter a site.
    what the matcher proved: whatever the operands are, the node's documented formula gives what the original gives.
    Where the site has a mask, a length or a bias of its own, further draws pad its rows on the left and on the right,
    leave them a single key, or none. There both questions are asked, as what a fully masked row means is decided by
-   what the types can hold: see `at_own_types`.
+   what the types can hold: see `at_own_types`, and `assumed` for rows that no report promises anything of.
 
 Sites that compute the same are drawn for once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -26,18 +27,20 @@ import numpy as np
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import CONSTANT, Model, Node, short_name
 from attnfuse.ir.graph import tensor_type as type_of_tensor
-from attnfuse.ir.operators.columns import Role
-from attnfuse.ir.questions import LAYOUTS, factor_positions, role, source
-from attnfuse.ir.types import Array, TensorType
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
+from attnfuse.names import counted
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
-from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding, softmaxed
+from attnfuse.verify.numbers.assumed import spared
+from attnfuse.verify.numbers.baseline import LOST, hiding_number, honest_rounding
 from attnfuse.verify.numbers.comparison import (
+    DRAWS,
+    FLOOR,
     Asked,
     Part,
     Reference,
@@ -47,6 +50,8 @@ from attnfuse.verify.numbers.comparison import (
     formula_values,
     is_undecided,
     judge,
+    may_be_chance,
+    measured_margin,
     own_reading,
     pooled,
     problems,
@@ -54,6 +59,7 @@ from attnfuse.verify.numbers.comparison import (
     rows_without_nan,
     site_margin,
 )
+from attnfuse.verify.numbers.scores import scores_of
 from attnfuse.verify.numbers.site_draws import operands
 from attnfuse.verify.result import OutputFigures, SiteFigures
 
@@ -76,6 +82,17 @@ class _Drawn:
     bound: float
     not_nan: int
     judged: OutputFigures | None = None
+    spared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Figures of a site on some values, the largest size of each value that is a score, and of how many elements the
+    original at its own types is no measure (`assumed`)."""
+
+    figures: OutputFigures
+    peaks: dict[str, float]
+    spared: int = 0
 
 
 def compare_sites(
@@ -109,13 +126,14 @@ def compare_sites(
         key = (key_of(part), site.output in never_fully_masked)
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
-        met_figures, peaks = _figures(site, part, sides, met, result, own, is_about_masks=are_about_masks)
-        if part.entries_are_all and is_undecided(met_figures):
+        on_met = _figures(site, part, sides, met, result, own, is_about_masks=are_about_masks)
+        met_figures = on_met.figures
+        if part.entries_are_all and (is_undecided(met_figures) or may_be_chance(met_figures)):
             met_figures = _on_more(site, part, sides, seed, met_figures)
         if key[1]:
             met_figures = replace(met_figures, not_nan=0)
         figures = at_own_types(met_figures) if are_about_masks else met_figures
-        results.append(_result(site, part, figures, peaks, drawn.get(key, {}), given))
+        results.append(_result(site, part, replace(on_met, figures=figures), drawn.get(key, {}), given))
     return results
 
 
@@ -141,45 +159,60 @@ def _figures(
     *,
     is_about_masks: bool,
     samples: int = 1,
-) -> tuple[OutputFigures, dict[str, float]]:
-    """Figures of the fused `result` on these values, and the largest size of each value that is a score.
+) -> _Judged:
+    """Figures of the fused `result` on these values, and what belongs to them.
 
     They are one of as many `samples`, which are judged as one. `own` is what the original gives on them at its own
     types, where that is known.
     """
     original, fused = sides
-    scores = _scores(part.original)
+    scores = scores_of(part.original)
     native = original.run(Arithmetic.NATIVE, values)[0] if own is None else own
     rounding = honest_rounding(part.original, part.fused)
     asked = Asked(original, fused, values, values, rounding, scores)
     finer_runs = None if is_about_masks else asked.in_finer_types([native])
     exact = finer_runs or asked.original_in(Arithmetic.EXACT)
     output = Reference(exact.reference[0], exact.allowed[0])
-    algebra = exact.algebra or fused.run(Arithmetic.EXACT, values)
-    if is_about_masks:
-        (output,) = own_reading(original, part.fused, values, [output], [native], algebra)
-    figures = judge(
-        short_name(site.output),
-        reference=output.exact,
-        native=native,
-        formula=formula_values(original, rounding, values, [native])[0],
-        algebra=algebra[0],
-        fused=result,
-        allowed=output.allowed,
-        margin=site_margin(_rounded(site, part) * samples),
-    )
-    return figures, {value: float(peak) for value, peak in zip(scores, exact.peaks, strict=True)}
+    (algebra,) = exact.algebra or fused.run(Arithmetic.EXACT, values)
+    formula = formula_values(original, rounding, values, [native])[0]
+    peaks = {value: float(peak) for value, peak in zip(scores, exact.peaks, strict=True)}
+
+    def judged(output: Reference, native: Array, formula: Array) -> OutputFigures:
+        return judge(
+            short_name(site.output),
+            reference=output.exact,
+            native=native,
+            formula=formula,
+            algebra=algebra,
+            fused=result,
+            allowed=output.allowed,
+            margin=site_margin(_rounded(site, part) * samples),
+        )
+
+    if not is_about_masks:
+        return _Judged(judged(output, native, formula), peaks)
+    (read,) = own_reading(original, part.fused, values, [output], [native], [algebra])
+    figures = judged(read, native, formula)
+    if figures.passed or (rest := spared(original, part.fused, values, output, native, formula, algebra)) is None:
+        return _Judged(figures, peaks)
+    return _Judged(judged(rest.reference, rest.native, rest.formula), peaks, rest.count)
 
 
 def _on_more(site: Site, part: Cut, sides: tuple[Part, Part], seed: int, met: OutputFigures) -> OutputFigures:
-    """Figures of a site of few elements, which scatter, over the values it met and as many drawn ones as tell."""
-    samples = draws_of([met])
+    """Figures of a site that may be off by chance, over the values it met and as many drawn ones as tell."""
+    samples = draws_of([met]) if is_undecided(met) else DRAWS
     again = []
     for n in range(1, samples):
-        made = operands(site, part, seed + n, no_fully_masked_rows=True)[0]
+        made = operands(site, part, sides[0], seed + n, no_fully_masked_rows=True)[0]
         (result,) = sides[1].run(Arithmetic.NATIVE, made.values)
-        again.append(_figures(site, part, sides, made.values, result, is_about_masks=False, samples=samples)[0])
-    return pooled(met, again)
+        again.append(_figures(site, part, sides, made.values, result, is_about_masks=False, samples=samples).figures)
+    found = pooled(met, again)
+    known = [f for f in (met, *again) if math.isfinite(f.fused) and 0 < max(f.original, f.baseline) < math.inf]
+    if len(known) < DRAWS:
+        return found
+    ratios = [f.fused / max(f.original, f.baseline) for f in known]
+    allowed = measured_margin(ratios) * max(found.original, found.baseline) + FLOOR
+    return replace(found, tolerance=max(found.tolerance, allowed))
 
 
 def _rounded(site: Site, part: Cut) -> int:
@@ -193,12 +226,11 @@ def _rounded(site: Site, part: Cut) -> int:
 def _result(
     site: Site,
     part: Cut,
-    figures: OutputFigures,
-    peaks: Mapping[str, float],
+    met: _Judged,
     drawn: Mapping[str, _Drawn],
     given: str,
 ) -> SiteResult:
-    where = f"site {site.label}"
+    where, figures, peaks = f"site {site.label}", met.figures, met.peaks
     findings = [*problems(figures, where, given), *(f"{where} {text}" for text in _types(site, part))]
     findings += [f"{where} {text}" for text in _reached(part.original, peaks)]
     for how, on in drawn.items():
@@ -218,6 +250,11 @@ def _result(
         notes.append(
             f"{where}: scores are held in float16, as high performance asks for: off by {figures.fused:.2e} "
             f"(relative), the formula at its own types by {figures.original:.2e}"
+        )
+    if count := max([met.spared, *(on.spared for on in drawn.values())]):
+        notes.append(
+            f"{where}: on drawn masks scores reach {LOST:g} in rows without a key, where they are assumed to stay "
+            f"below: {counted(count, 'value')} there were held to the mean of value, or to attention, in float64"
         )
     if figures.undefined and figures.compared:
         notes.append(f"{where}: the original itself gives values that are NaN or infinite")
@@ -244,48 +281,6 @@ def _types(site: Site, part: Cut) -> list[str]:
 
 
 # --- scores
-
-
-def _scores(model: Model) -> list[str]:
-    """Values between the product of query and key and the mask, of all parts of the keys: the product first, then as
-    scaled."""
-    products = (_product(model, value) for value in softmaxed(model))
-    return [value for product in dict.fromkeys(filter(None, products)) for value in _scaled(model, product)]
-
-
-def _product(model: Model, value: str) -> str | None:
-    """The nearest product behind the softmax, through values of the scores' size."""
-    tensor_type = model.type_of(value)
-    level, seen = [value], {value}
-    while level:
-        for name in level:
-            node = model.producer(name)
-            if node is not None and role(node) is Role.PRODUCT:
-                return name
-        behind = [v for name in level if (node := model.producer(name)) is not None for v in node.inputs]
-        level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(tensor_type)]
-        seen.update(level)
-    return None
-
-
-def _scaled(model: Model, product: str) -> list[str]:
-    found = [product]
-    made = model.producer(product)
-    if made is not None and factor_positions(made) != (0, 1):
-        return found  # its result has the mask in it already; only the product inside is told
-    while True:
-        users = [u.node for u in model.uses(found[-1]) if u.node is not None]
-        if len(users) != 1 or not (users[0].op in SCALING or source(users[0], LAYOUTS) == found[-1]):
-            return found
-        others = [v for v in users[0].inputs if v != found[-1]]
-        sizes_of_others = [tensor_type.size for v in others if (tensor_type := model.type_of(v)) is not None]
-        if any(size != 1 for size in sizes_of_others):
-            return found
-        found.append(users[0].name)
-
-
-def _size(tensor_type: TensorType | None) -> int:
-    return tensor_type.size if tensor_type is not None and tensor_type.is_static else -1
 
 
 def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> list[str]:
@@ -327,7 +322,7 @@ def _draws(
     original, fused = sides
     rounding = honest_rounding(part.original, part.fused)
     drawn: dict[str, _Drawn] = {}
-    for made in operands(site, part, seed, no_fully_masked_rows=no_fully_masked_rows):
+    for made in operands(site, part, original, seed, no_fully_masked_rows=no_fully_masked_rows):
         if not made.masked:
             exact = original.run(Arithmetic.EXACT, made.values)[0]
             result = fused.run(Arithmetic.EXACT, made.values)[0]
@@ -336,9 +331,10 @@ def _draws(
             drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound, not_nan)
             continue
         result = fused.run(Arithmetic.NATIVE, made.values)[0]
-        figures, _ = _figures(site, part, sides, made.values, result, is_about_masks=True)
+        found = _figures(site, part, sides, made.values, result, is_about_masks=True)
+        figures, judged = found.figures, at_own_types(found.figures)
         drawn[made.label] = _Drawn(
-            figures.fused_in_float64, figures.tolerance_in_float64, figures.not_nan, at_own_types(figures)
+            figures.fused_in_float64, figures.tolerance_in_float64, figures.not_nan, judged, found.spared
         )
     return drawn
 

@@ -1,10 +1,11 @@
 """Convolutions and changes of resolution.
 
 Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`); Conv2D and Conv3D keep their
-arguments as attributes, all of which are written, as MindSpore exports them. The bias of Conv2D is its third input,
-which MindSpore Lite hands to CANN's convolution: a BiasAdd loses its format on the way, and works only where the graph
-engine takes it into a convolution, which it does not where a size is not known before run time. All other biases are
-added by Add, and so is one that is computed.
+arguments as attributes, all of which are written, as MindSpore exports them. A learned bias is their third input, which
+MindSpore Lite hands to CANN's convolution: that adds it before it rounds, as MindSpore's own does. A BiasAdd loses its
+format on the way, and works only where the graph engine takes it into a convolution, which it does not where a size is
+not known before run time; an Add rounds once more, and is a kernel of its own. All other biases are added by Add, and
+so is one that is computed.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def convolution_2d(at: RuleContext) -> Result:
         nodes.wholes("stride", (1, 1, *stride)),
         nodes.wholes("dilation", (1, 1, *dilation)),
     )
-    return _convolution(at, at.input(0), at.input(1), attributes, at.optional(2))
+    return _convolution(at, "Conv2D", (at.input(0), at.input(1)), attributes, at.optional(2))
 
 
 @legalises("Conv3DExt")
@@ -64,8 +65,7 @@ def convolution_3d(at: RuleContext) -> Result:
     )
     inside = dtypes.FLOAT32 if x.dtype == dtypes.BFLOAT16 else x.dtype
     operands = [at.build.cast(at.input(i), inside) for i in (0, 1)]
-    y = at.build.op("Conv3D", *operands, prim_type=at.build.PRIMITIVE, attributes=attributes)
-    return _with_bias(at, y, at.optional(2))
+    return _convolution(at, "Conv3D", operands, attributes, at.optional(2))
 
 
 @legalises("ConvTranspose2D")
@@ -151,22 +151,23 @@ def _plain_convolution(
         nodes.wholes("stride", (1, 1, 1, 1)),
         nodes.wholes("dilation", (1, 1, *dilation)),
     )
-    return _convolution(at, value, weight, attributes, bias)
+    return _convolution(at, "Conv2D", (value, weight), attributes, bias)
 
 
 def _convolution(
-    at: RuleContext, value: str, weight: str, attributes: Sequence[AttributeProto], bias: str | None
+    at: RuleContext, op: str, operands: Sequence[str], attributes: Sequence[AttributeProto], bias: str | None
 ) -> str:
-    """Conv2D of an image, and the bias in the same node where it is learned.
+    """Conv2D or Conv3D of (x, weight), and the bias in the same node where it is learned; in the node's type.
 
     MindSpore's names of its ports are of two inputs: with a third they are left out, as they were where it arrived.
     """
     if bias is None or not nodes.is_learned(at.model, bias):
-        y = at.build.op("Conv2D", value, weight, prim_type=at.build.PRIMITIVE, attributes=attributes)
+        y = at.build.op(op, *operands, prim_type=at.build.PRIMITIVE, attributes=attributes)
         return _with_bias(at, y, bias)
     kept = [attribute for attribute in attributes if attribute.name not in _PORT_NAMES]
     third = nodes.as_third_input(at.build, bias)
-    return at.build.op("Conv2D", value, weight, third, prim_type=at.build.PRIMITIVE, attributes=kept)
+    y = at.build.op(op, *operands, third, prim_type=at.build.PRIMITIVE, attributes=kept)
+    return at.build.cast(y, at.out.dtype)
 
 
 @legalises("UpsampleNearest1D", "UpsampleNearest2D", "UpsampleNearest3D")
@@ -217,7 +218,7 @@ def _product_of_groups(at: RuleContext, x: TensorType, weight: TensorType, group
 
 
 def _windows_of_channels(at: RuleContext, x: TensorType, weight: TensorType) -> str:
-    """Each channel's windows, times its own kernel, summed in float32, as a convolution sums; what is beyond is cut.
+    """Each channel's windows, times its own kernel, summed and left in float32, as a convolution sums; the rest is cut.
 
     Only an axis along which a window has more than one place becomes two.
     """
@@ -236,8 +237,7 @@ def _windows_of_channels(at: RuleContext, x: TensorType, weight: TensorType) -> 
     value = build.cast(build.reshape(value, blocks), dtypes.FLOAT32)
     kernels = build.cast(build.reshape(at.input(1), taps), dtypes.FLOAT32)
     products = build.op("Mul", value, kernels)
-    sums = nodes.reduce(build, "ReduceSum", products, within, keep=False) if within else products
-    return build.cast(sums, at.out.dtype)
+    return nodes.reduce(build, "ReduceSum", products, within, keep=False) if within else products
 
 
 def _operands(at: RuleContext, rank: int) -> tuple[TensorType, TensorType]:

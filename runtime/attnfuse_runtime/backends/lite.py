@@ -30,9 +30,17 @@ class LiteBackend:
         *,
         files: Mapping[str, Path] | None = None,
         target: str = "ascend",
+        shares_weights: bool = False,
     ) -> None:
-        """`devices` as `Devices`; `files` are converted graphs, by component; `target` is Lite's name of the device."""
+        """`devices` as `Devices`; `files` are converted graphs, by component; `target` is Lite's name of the device.
+
+        With `shares_weights` the graphs of one component at several sizes hold their weights once, in a ModelGroup of
+        Lite's. That is for its provider "ge" alone, which builds graphs as attnfuse wrote them when they are loaded,
+        and which attnfuse's judgement of what Lite takes is not of.
+        """
         self._devices = devices
+        self._shares_weights = shares_weights
+        self._grouped: dict[str, Any] = {}
         self._files = {} if files is None else files
         self._target = target
 
@@ -43,20 +51,35 @@ class LiteBackend:
         except ImportError as error:
             raise BackendError(f"the backend 'lite' needs mindspore_lite, which cannot be imported: {error}.") from None
         path = self._files.get(component.name, component.graph)
-        model = lite.Model()
+        model = self._model(lite, component)
         config = {} if component.config is None else {"config_path": str(component.config)}
         try:
-            model.build_from_file(str(path), lite.ModelType.MINDIR, self._context(lite, component.name), **config)
+            model.build_from_file(str(path), lite.ModelType.MINDIR, self._context(lite, component), **config)
         except RuntimeError as error:
             raise BackendError(f"MindSpore Lite does not build {component.name} of {path}: {error}") from None
         return _Run(component, model)
 
-    def _context(self, lite: Any, name: str) -> Any:
+    def _model(self, lite: Any, component: Component) -> Any:
+        """A model to be built, in a group with those that share its weights: all of a group are named before one is
+        built."""
+        if not self._shares_weights or len(component.sharing) < 2:
+            return lite.Model()
+        if component.name not in self._grouped:
+            self._grouped.update({name: lite.Model() for name in component.sharing})
+            group = lite.ModelGroup(lite.ModelGroupFlag.SHARE_WEIGHT)
+            group.add_model([self._grouped[name] for name in component.sharing])
+        return self._grouped.pop(component.name)
+
+    def _context(self, lite: Any, component: Component) -> Any:
         context = lite.Context()
         context.target = [self._target]
-        device = self._devices.get(name) if isinstance(self._devices, Mapping) else self._devices
+        device = self._devices
+        if isinstance(device, Mapping):  # one of another size runs where the first does, if nothing else is said
+            device = device.get(component.name, device.get(component.base or ""))
         if device is not None:
             getattr(context, self._target).device_id = device
+        if self._shares_weights:
+            context.ascend.provider = "ge"
         return context
 
 

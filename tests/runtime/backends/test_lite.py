@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,22 @@ def test_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setitem(sys.modules, "mindspore_lite", None)
     with pytest.raises(BackendError, match="needs mindspore_lite"):
         Pipeline.from_folder(toy(tmp_path))["toy"]
+
+
+def test_several_sizes_share_weights(lite: Any, tmp_path: Path) -> None:
+    out = toy(tmp_path)
+    manifest = json.loads((out / "manifest.json").read_bytes())
+    (first,) = manifest["components"]
+    manifest["components"].append({**first, "name": "toy_wide", "base": "toy"})
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    pipeline = Pipeline.from_folder(out, LiteBackend({"toy": 2}, shares_weights=True))
+    pipeline["toy_wide"](**GIVEN)
+    pipeline["toy"](**GIVEN)
+    first_built, second_built = sorted(lite.made, key=lambda model: model.context.ascend.device_id or 0)
+    assert first_built.group is second_built.group
+    assert first_built.group.flags is lite.ModelGroupFlag.SHARE_WEIGHT
+    assert {model.context.ascend.device_id for model in lite.made} == {2}  # that of the first size
+    assert {model.context.ascend.provider for model in lite.made} == {"ge"}
+    alone = Pipeline.from_folder(out, LiteBackend())
+    alone["toy"](**GIVEN)
+    assert (lite.made[-1].group, lite.made[-1].context.ascend.provider) == (None, "")

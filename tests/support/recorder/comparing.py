@@ -9,7 +9,7 @@ import mindspore
 import numpy as np
 
 from attnfuse.tracing.contract import ComponentPlan, TensorSpec
-from tests.support.recorder.stubs import Recorded
+from tests.support.recorder.stubs import PROCESSORS, Recorded
 
 _FORM: Final = frozenset({"return_dict", "output_hidden_states", "use_cache", "generator"})
 """Arguments that say in which form the result comes, and one that decoders take and do not use."""
@@ -27,17 +27,32 @@ def differences(
     for call in calls:
         if call.part in not_planned:
             continue
+        if call.method == PROCESSORS:
+            for each in _processor_differences(plans, call):
+                told.setdefault(each)
+            continue
         fitting = [plan for plan in plans if plan.model == call.part and _method(plan) == call.method]
         if not fitting:
             told.setdefault(f"{call.part}.{call.method or 'construct'} is called, and has no plan")
-        for plan in fitting:
-            agreed.add(plan.name)
-            for each in _call_differences(plan, call):
-                told.setdefault(f"{plan.name}: {each}")
+        found = {plan.name: list(_call_differences(plan, call)) for plan in fitting}
+        equal = [name for name, differing in found.items() if not differing]
+        for name in equal or found:
+            agreed.add(name)
+            for each in found[name]:
+                told.setdefault(f"{name}: {each}")
     yield from told
     for plan in plans:
         if plan.name not in agreed and not plan.name.startswith("vae_") and not plan.name.startswith("movq_"):
             yield f"{plan.name} is planned, and is not called"
+
+
+def _processor_differences(plans: Sequence[ComponentPlan], call: Recorded) -> Iterator[str]:
+    """Processors that a model is given, and is not planned with."""
+    for plan in plans:
+        if plan.model == call.part:
+            planned = [(one.name.rpartition(":")[2], one.layers, dict(one.arguments)) for one in plan.processors]
+            if planned != [call.given["found"]]:
+                yield f"{plan.name}: is given {call.given['found']}, planned {planned}"
 
 
 def _empty(value: Any) -> bool:
@@ -66,7 +81,7 @@ def _call_differences(plan: ComponentPlan, call: Recorded) -> Iterator[str]:
 def _argument(name: str, wanted: Any, found: Any) -> Iterator[str]:
     if isinstance(wanted, TensorSpec):
         kind = _as_real(_kind(found))
-        if kind != (wanted.shape, wanted.dtype) and not _scalar(kind, wanted):
+        if kind != (wanted.shape, wanted.dtype) and not _scalar(kind, wanted) and not _factor(found, wanted):
             yield f"{name} is {_said(found)}, planned {list(wanted.shape)} {wanted.dtype}"
     elif isinstance(wanted, Mapping):
         for key in dict.fromkeys((*wanted, *(found or {}))):
@@ -88,6 +103,11 @@ def _holds_tensors(value: Any) -> bool:
 def _scalar(kind: Any, wanted: TensorSpec) -> bool:
     """Whether a scalar is meant, to which the plan gives the axis that the model would."""
     return kind == ((), wanted.dtype) and wanted.shape == (1,)
+
+
+def _factor(found: Any, wanted: TensorSpec) -> bool:
+    """Whether it is a number of Python's, which has the type of what it is multiplied with."""
+    return isinstance(found, float) and wanted.shape == (1,) and "float" in wanted.dtype
 
 
 def _as_real(kind: Any) -> Any:

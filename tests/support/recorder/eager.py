@@ -79,7 +79,9 @@ def _pad(x: Any, places: Any, mode: str = "constant", value: Any = 0.0) -> Any:
     pairs = [(int(places[i]), int(places[i + 1])) for i in range(0, len(places), 2)][::-1]
     values = array(x)
     before = [(0, 0)] * (values.ndim - len(pairs))
-    return tensor(np.pad(values, [*before, *pairs], mode="edge" if mode == "replicate" else "constant"))
+    if mode == "replicate":
+        return tensor(np.pad(values, [*before, *pairs], mode="edge"))
+    return tensor(np.pad(values, [*before, *pairs], constant_values=value))
 
 
 def _interpolate(x: Any, size: Any = None, scale_factor: Any = None, **_: Any) -> Any:
@@ -96,7 +98,10 @@ def _interpolate(x: Any, size: Any = None, scale_factor: Any = None, **_: Any) -
 
 
 def _filled(value: Any) -> Callable[..., Any]:
-    return lambda *size, dtype=None, **_: tensor(np.full(_shape(size), value, np.float32), dtype)
+    def run(*given: Any, size: Any = None, dtype: Any = None, **_: Any) -> Any:
+        return tensor(np.full(_shape(given if size is None else tuple(size)), value, np.float32), dtype)
+
+    return run
 
 
 def _like(value: Any) -> Callable[..., Any]:
@@ -121,7 +126,15 @@ def _most(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     return tensor(np.max(values, axis=dim, keepdims=keepdim)), tensor(np.argmax(values, axis=dim))
 
 
-def _where(condition: Any, left: Any, right: Any) -> Any:
+def _least(x: Any, other: Any = None) -> Any:
+    if isinstance(other, mindspore.Tensor):
+        return tensor(np.minimum(array(x), array(other)), x.dtype)
+    return tensor(np.min(array(x)), x.dtype)
+
+
+def _where(condition: Any, left: Any = None, right: Any = None) -> Any:
+    if left is None:
+        return tuple(tensor(each) for each in np.nonzero(array(condition)))
     return tensor(np.where(array(condition), array(left), array(right)), getattr(left, "dtype", None))
 
 
@@ -137,6 +150,7 @@ MINT: Final[Mapping[str, Callable[..., Any]]] = {
     "cumsum": lambda x, dim: tensor(np.cumsum(array(x), axis=dim)),
     "equal": lambda x, other: bool(np.array_equal(array(x), array(other))),
     "exp": _of(np.exp),
+    "full_like": lambda x, value, *, dtype=None: tensor(np.full_like(array(x), _plain(value)), dtype),
     "index_select": lambda x, dim, index: tensor(np.take(array(x), array(index), axis=dim)),
     "log": _of(np.log),
     "max": _most,
@@ -144,7 +158,7 @@ MINT: Final[Mapping[str, Callable[..., Any]]] = {
     "meshgrid": lambda *tensors, indexing="ij": tuple(
         tensor(each) for each in np.meshgrid(*[array(one) for one in tensors], indexing=indexing)
     ),
-    "min": _of(np.min),
+    "min": _least,
     "norm": _norm,
     "ones": _filled(1),
     "ones_like": _like(1),
@@ -186,6 +200,11 @@ def _scatter(self: Any, dim: int, index: Any, source: Any) -> Any:
     return self
 
 
+def _filled_in(self: Any, mask: Any, value: Any) -> Any:
+    self.assign_value(tensor(np.where(array(mask), value, array(self)), self.dtype))
+    return self
+
+
 def _convolved(x: Any, weight: Any, *_: Any, **__: Any) -> Any:
     """Zeros: what blurs a picture before it is made smaller."""
     height, width = (n - k + 1 for n, k in zip(x.shape[2:], weight.shape[2:], strict=True))
@@ -196,7 +215,10 @@ METHODS: Final[Mapping[str, Callable[..., Any]]] = {
     "__setitem__": _set,
     "chunk": _chunk,
     "cpu": lambda x: x,
+    "cumsum": lambda x, dim: tensor(np.cumsum(array(x), axis=dim), x.dtype),
     "clone": lambda x: tensor(array(x)),
+    "masked_fill_": _filled_in,
+    "new_ones": lambda x, *size, dtype=None: tensor(np.ones(_shape(size), np.float32), dtype or x.dtype),
     "repeat": _repeat,
     "scatter_": _scatter,
     "split": _split,

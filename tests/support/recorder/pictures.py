@@ -18,6 +18,7 @@ from tests.support.recorder.record import (
     SQUARE,
     TINY,
     WIDE,
+    WIDE_AREA,
     WITHOUT_A_PROMPT,
     Embedding,
     Recording,
@@ -89,6 +90,12 @@ _SANA: Final = Recording(
         "text_encoder: attention_mask is [1, 300]": WITHOUT_A_PROMPT,
     },
 )
+_SPRINT: Final = varied(
+    _SANA,
+    {"transformer": {**_SANA.models["transformer"], "guidance_embeds": True}},
+    scheduler="SCMScheduler",
+    otherwise={},
+)
 _QWEN_WORDS: Final = 521
 _QWEN: Final = Recording(
     {
@@ -107,6 +114,13 @@ _QWEN_CONTROLLED: Final = {
     "controlnet: img_shapes is [(": ONE_SHAPE,
     "transformer: img_shapes is [(": ONE_SHAPE,
 }
+_EDIT: Final = varied(
+    _QWEN,
+    {"text_encoder": encoders.QWEN_2_5_VL_SEEING},
+    {"image": PICTURE},
+    words=525,
+    otherwise={"transformer: encoder_hidden_states_mask = [1, 1862] int64": NOT_READ},
+)
 _LUMINA: Final = Recording(
     {
         "transformer": {**pictures.LUMINA, "cross_attention_dim": 24},
@@ -176,12 +190,9 @@ _PRIOR: Final = Recording(
     tokens={"tokenizer": 7},
 )
 _LCM: Final = {"unet": {**SD21_UNET, "time_cond_proj_dim": 16}}
-_SCALE: Final = {"controlnet_conditioning_scale": 1.0}
-"""What graphs have fixed, and these pipelines have otherwise by default."""
-
-_ONE_PICTURE: Final = {"controlnet: conditioning_scale = [1.0] is given": "of the one picture that is planned"}
 _CONTROLNET: Final = {"controlnet": {**pictures.CONTROLNET, "conditioning_embedding_out_channels": [8, 16]}}
 _XL_CONTROLNET: Final = {"controlnet": pictures.XL_CONTROLNET}
+_XL_ADAPTER: Final = {**pictures.T2I_ADAPTER, "adapter_type": "full_adapter_xl", "channels": [32, 64, 64, 64]}
 _UNION: Final = {"controlnet": pictures.CONTROLNET_UNION}
 _INPAINTED: Final = {"image": PICTURE, "mask_image": MASK}
 _FLUX_CONTROLNET: Final = {"controlnet": {**pictures.FLUX_CONTROLNET, "num_mode": None}}
@@ -192,13 +203,27 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "StableDiffusionImg2ImgPipeline": varied(_SD, call={"image": PICTURE}),
     "StableDiffusionInpaintPipeline": varied(_SD, call=_INPAINTED),
     "StableDiffusionAdapterPipeline": varied(_SD, {"adapter": pictures.T2I_ADAPTER}, {"image": PICTURE}, shapes=WIDE),
+    "StableDiffusionAdapterPipeline of two": varied(
+        _SD,
+        {"adapter": pictures.T2I_ADAPTER, "adapter_1": pictures.T2I_ADAPTER},
+        {"image": [PICTURE, PICTURE], "adapter_conditioning_scale": [1.0, 1.0]},
+        shapes=WIDE,
+    ),
+    "StableDiffusionXLAdapterPipeline of two": varied(
+        _XL,
+        {"adapter": _XL_ADAPTER, "adapter_1": _XL_ADAPTER},
+        {"image": [PICTURE, PICTURE], "adapter_conditioning_scale": [1.0, 1.0]},
+        shapes=WIDE,
+    ),
+    "StableDiffusionControlNetPipeline of two": varied(
+        _SD, {**_CONTROLNET, "controlnet_1": _CONTROLNET["controlnet"]}, {"image": [PICTURE, PICTURE]}
+    ),
+    "StableDiffusionXLControlNetPipeline of two": varied(
+        _XL, {**_XL_CONTROLNET, "controlnet_1": _XL_CONTROLNET["controlnet"]}, {"image": [PICTURE, PICTURE]}
+    ),
     "StableDiffusionControlNetPipeline": varied(_SD, _CONTROLNET, {"image": PICTURE}),
-    "StableDiffusionControlNetImg2ImgPipeline": varied(
-        _SD, _CONTROLNET, {"image": PICTURE, "control_image": PICTURE, **_SCALE}
-    ),
-    "StableDiffusionControlNetInpaintPipeline": varied(
-        _SD, _CONTROLNET, {**_INPAINTED, "control_image": PICTURE, **_SCALE}
-    ),
+    "StableDiffusionControlNetImg2ImgPipeline": varied(_SD, _CONTROLNET, {"image": PICTURE, "control_image": PICTURE}),
+    "StableDiffusionControlNetInpaintPipeline": varied(_SD, _CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
     "StableDiffusionPipeline of latent consistency": varied(_SD, _LCM, scheduler="LCMScheduler"),
     "StableDiffusionImg2ImgPipeline of latent consistency": varied(
         _SD, _LCM, {"image": PICTURE}, scheduler="LCMScheduler"
@@ -207,7 +232,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE}, scheduler="LCMScheduler"
     ),
     "StableDiffusionControlNetImg2ImgPipeline of latent consistency": varied(
-        _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE, "control_image": PICTURE, **_SCALE}, scheduler="LCMScheduler"
+        _SD, {**_LCM, **_CONTROLNET}, {"image": PICTURE, "control_image": PICTURE}, scheduler="LCMScheduler"
     ),
     "StableDiffusionXLPipeline of latent consistency": varied(
         _XL, {"unet": {**XL_UNET, "time_cond_proj_dim": 16}}, scheduler="LCMScheduler"
@@ -218,26 +243,23 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "StableDiffusionXLInpaintPipeline": varied(_XL, call=_INPAINTED),
     "StableDiffusionXLAdapterPipeline": varied(
         _XL,
-        {"adapter": {**pictures.T2I_ADAPTER, "adapter_type": "full_adapter_xl", "channels": [32, 64, 64, 64]}},
+        {"adapter": _XL_ADAPTER},
         {"image": PICTURE},
         shapes=WIDE,
     ),
     "StableDiffusionXLControlNetPipeline": varied(_XL, _XL_CONTROLNET, {"image": PICTURE}),
     "StableDiffusionXLControlNetImg2ImgPipeline": varied(
-        _XL, _XL_CONTROLNET, {"image": PICTURE, "control_image": PICTURE, **_SCALE}
+        _XL, _XL_CONTROLNET, {"image": PICTURE, "control_image": PICTURE}
     ),
     "StableDiffusionXLControlNetInpaintPipeline": varied(_XL, _XL_CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
-    "StableDiffusionXLControlNetUnionPipeline": varied(
-        _XL, _UNION, {"control_image": [PICTURE], "control_mode": [1], **_SCALE}, otherwise=_ONE_PICTURE
-    ),
+    "StableDiffusionXLControlNetUnionPipeline": varied(_XL, _UNION, {"control_image": [PICTURE], "control_mode": [1]}),
     "StableDiffusionXLControlNetUnionImg2ImgPipeline": varied(
         _XL,
         _UNION,
-        {"image": PICTURE, "control_image": [PICTURE], "control_mode": [1], **_SCALE},
-        otherwise=_ONE_PICTURE,
+        {"image": PICTURE, "control_image": [PICTURE], "control_mode": [1]},
     ),
     "StableDiffusionXLControlNetUnionInpaintPipeline": varied(
-        _XL, _UNION, {**_INPAINTED, "control_image": [PICTURE], "control_mode": [1], **_SCALE}, otherwise=_ONE_PICTURE
+        _XL, _UNION, {**_INPAINTED, "control_image": [PICTURE], "control_mode": [1]}
     ),
     "StableDiffusion3Pipeline": _SD3,
     "StableDiffusion3Img2ImgPipeline": varied(_SD3, call={"image": PICTURE}),
@@ -282,6 +304,8 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "FluxFillPipeline": varied(
         _FLUX, {"transformer": {**pictures.FLUX, "in_channels": 16 + 16 + 16, "out_channels": 16}}, _INPAINTED
     ),
+    "FluxKontextPipeline": varied(_FLUX, call={"image": PICTURE, "max_area": WIDE_AREA, "_auto_resize": False}),
+    "FluxKontextInpaintPipeline": varied(_FLUX, call={**_INPAINTED, "max_area": WIDE_AREA, "_auto_resize": False}),
     "FluxControlNetPipeline": varied(_FLUX, _FLUX_CONTROLNET, {"control_image": PICTURE}),
     "FluxControlNetImg2ImgPipeline": varied(_FLUX, _FLUX_CONTROLNET, {"image": PICTURE, "control_image": PICTURE}),
     "FluxControlNetInpaintPipeline": varied(_FLUX, _FLUX_CONTROLNET, {**_INPAINTED, "control_image": PICTURE}),
@@ -317,6 +341,8 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "SanaControlNetPipeline": varied(
         _SANA, {"controlnet": {**pictures.SANA_CONTROLNET, "caption_channels": 24}}, {"control_image": PICTURE}
     ),
+    "SanaSprintPipeline": _SPRINT,
+    "SanaSprintImg2ImgPipeline": varied(_SPRINT, call={"image": PICTURE, "num_inference_steps": 2}),
     "CogView3PlusPipeline": Recording(
         {"transformer": pictures.COGVIEW_3, "vae": small_vae(), "text_encoder": T5}, "CogVideoXDDIMScheduler", WIDE
     ),
@@ -324,6 +350,16 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         {"transformer": {**pictures.COGVIEW_4, "text_embed_dim": 32}, "vae": small_vae(), "text_encoder": encoders.GLM},
         FLOW,
         WIDE,
+    ),
+    "CogView4ControlPipeline": Recording(
+        {
+            "transformer": {**pictures.COGVIEW_4, "text_embed_dim": 32, "in_channels": 8},
+            "vae": small_vae(),
+            "text_encoder": encoders.GLM,
+        },
+        FLOW,
+        WIDE,
+        {"control_image": PICTURE},
     ),
     "QwenImagePipeline": _QWEN,
     "QwenImageImg2ImgPipeline": varied(_QWEN, call={"image": PICTURE}),
@@ -339,6 +375,11 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         {"controlnet": {**pictures.QWEN_IMAGE_CONTROLNET, "joint_attention_dim": 32}},
         {"control_image": PICTURE, "control_mask": MASK},
         otherwise=_QWEN_CONTROLLED,
+    ),
+    "QwenImageEditPipeline": _EDIT,
+    "QwenImageEditInpaintPipeline": varied(_EDIT, call=_INPAINTED),
+    "QwenImageEditPlusPipeline": varied(
+        _EDIT, words=523, otherwise={"transformer: encoder_hidden_states_mask = [1, 699] int64": NOT_READ}
     ),
     "LuminaPipeline": _LUMINA,
     "LuminaText2ImgPipeline": _LUMINA,

@@ -30,7 +30,8 @@ class Recording:
 
     `call` are arguments of `__call__`, `options` of `__init__`. `scheduler_options` are the scheduler's, `tokens` what
     tokenizers fill texts up to, 77 else; where they are `counted`, they lie in the folder. `words` are those of the
-    prompt, more than any pipeline takes. `otherwise` says how differences begin that are no fault, with why.
+    prompt, more than any pipeline takes. `before` is a method that is called first, with its arguments. `otherwise`
+    says how differences begin that are no fault, with why.
     """
 
     models: Models
@@ -43,10 +44,12 @@ class Recording:
     otherwise: Mapping[str, str] = field(default_factory=dict)
     counted: bool = False
     words: int = 1200
+    before: tuple[str, Mapping[str, Any]] = ("", {})
 
 
 FLOW: Final = "FlowMatchEulerDiscreteScheduler"
 WIDE: Final = ShapeOptions(height=64, width=96)
+WIDE_AREA: Final = 64 * 96
 SQUARE: Final = ShapeOptions(height=64, width=64)
 """For pipelines that take a picture's height for its width, in mindone itself."""
 
@@ -58,6 +61,7 @@ WITHOUT_A_PROMPT: Final = (
     " states are the same"
 )
 CAST: Final = "the first thing the model does is to turn them into its own type"
+SINGLE_VAE: Final = "published autoencoders are in float32, as this is not"
 NOT_READ: Final = "the model takes it, and reads it nowhere"
 WRITTEN: Final = "an earlier call has less: it is the last with the rest masked"
 TAKEN_APART: Final = "it returns a record, which a graph cannot: what it calls is traced"

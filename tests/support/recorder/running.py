@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -17,19 +18,26 @@ import mindspore
 import numpy as np
 from PIL import Image
 
-from attnfuse.tracing.contract import ComponentPlan
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
 from attnfuse.tracing.demo import write_json
+from attnfuse.tracing.folder import sibling_of
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.plan import survey
 from tests.support.recorder.comparing import differences
 from tests.support.recorder.eager import eager
 from tests.support.recorder.record import MASK, PICTURE, PICTURES, Embedding, Recording
-from tests.support.recorder.stubs import Given, Recorded, stub, zeros
+from tests.support.recorder.stubs import Given, Recorded, processor_given, stub, zeros
 from tests.support.recorder.table import RECORDINGS
-from tests.support.recorder.words import Pictures, Words
+from tests.support.recorder.words import Pictures, SeenPictures, Words
 from tests.support.small_models import Small, write_configs
 
 _DTYPE = "float16"
+_SEVERAL = {
+    "adapter_1": ("MultiAdapter", "adapter"),
+    "controlnet_1": ("MultiControlNetModel", "controlnet"),
+}
+"""What a second model makes of the part of the first."""
+
 _OF_WORDS = {
     "version": "1.0",
     "model": {"type": "WordLevel", "vocab": {"begin": 0, "end": 1, "word": 2}, "unk_token": "word"},
@@ -70,11 +78,20 @@ def recorded(name: str, folder: Path) -> list[str]:
 
 
 def _written(name: str, recording: Recording, folder: Path) -> Path:
-    write_configs(folder, Small(name, recording.models, recording.scheduler, recording.shapes))
+    write_configs(folder, Small(name, recording.models, recording.scheduler, recording.shapes, recording.options))
     for model in recording.models:
-        if model.startswith("text_encoder"):
+        if "text_encoder" in model:
             _write_tokenizer(folder, model.replace("text_encoder", "tokenizer"), recording)
+        if model in _SEVERAL:
+            _put_together(folder, *_SEVERAL[model], model)
     return folder
+
+
+def _put_together(folder: Path, part: str, first: str, second: str) -> None:
+    """Say of two models that they are one part, as a pipeline that has several does."""
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    del index[second]
+    write_json(folder / "model_index.json", {**index, first: ["diffusers", part]})
 
 
 def _write_tokenizer(folder: Path, tokenizer: str, recording: Recording) -> None:
@@ -93,15 +110,26 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
     parts: dict[str, Any] = {}
     for part, config in recording.models.items():
         parts[part] = stub(part, config, dtype, calls, _sizes(part, config, plans))
-    scheduler = getattr(pipelines, recording.scheduler).from_config(dict(recording.scheduler_options))
+    for second, (_, first) in _SEVERAL.items():
+        if second in parts:
+            parts[first] = _together(parts[first], parts.pop(second))
+    schedulers = [getattr(pipelines, recording.scheduler).from_config(dict(recording.scheduler_options))]
     for parameter in inspect.signature(kind.__init__).parameters.values():
-        if parameter.name.startswith("tokenizer") and parameter.name not in parts:
+        if "tokenizer" in parameter.name and parameter.name not in parts:
             glm = recording.models.get("text_encoder", {}).get("model_type") == "chatglm"
             parts[parameter.name] = Words(recording.tokens.get(parameter.name, 77), with_positions=glm)
         elif parameter.name == "scheduler":
-            parts["scheduler"] = scheduler
-        elif parameter.name in ("feature_extractor", "image_processor") and parameter.name not in parts:
-            parts[parameter.name] = Pictures(recording.models.get("image_encoder", {}).get("image_size", 20))
+            parts["scheduler"] = schedulers[0]
+        elif parameter.name.endswith("scheduler"):
+            named = recording.options.get(parameter.name)
+            schedulers.append(getattr(pipelines, named)() if isinstance(named, str) else schedulers[0])
+            parts[parameter.name] = schedulers[-1]
+        elif (
+            parameter.name == "processor" and recording.models.get("text_encoder", {}).get("model_type") == "qwen2_5_vl"
+        ):
+            parts["processor"] = SeenPictures()
+        elif parameter.name.endswith(("feature_extractor", "processor")) and parameter.name not in parts:
+            parts[parameter.name] = Pictures(_side(recording))
         elif parameter.name == "vocoder":
             parts["vocoder"] = Vocoder()
         elif parameter.name in recording.options:
@@ -110,8 +138,41 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
             parts.setdefault(parameter.name, None)
     pipeline = kind(**parts)
     pipeline.set_progress_bar_config(disable=True)
-    with mock.patch.object(type(scheduler), "step", _step):
+    with ExitStack() as stack:
+        for kind_of_scheduler in {type(one) for one in schedulers}:
+            stack.enter_context(mock.patch.object(kind_of_scheduler, "step", _step))
+        stack.enter_context(_perturbed(calls))
+        if recording.before[0]:
+            getattr(pipeline, recording.before[0])(**_resolved(recording.before[1], recording.shapes))
         pipeline(**_arguments(kind, recording, pipeline))
+
+
+def _together(first: Any, second: Any) -> Any:
+    """Two models as the one part that the pipelines have; it has no parameters to be asked its type."""
+    from mindone.diffusers import MultiAdapter
+    from mindone.diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
+
+    kind = MultiAdapter if "Adapter" in type(first).__name__ else MultiControlNetModel
+    made = type(kind.__name__, (kind,), {"dtype": first.held, "__module__": kind.__module__})
+    return made([first, second])
+
+
+def _perturbed(calls: list[Recorded]) -> Any:
+    """`PAGMixin` gives processors to layers that it looks for by name, and stubs have none."""
+    from mindone.diffusers.pipelines.pag.pag_utils import PAGMixin
+
+    def give(self: Any, pag_applied_layers: list[str], do_classifier_free_guidance: bool) -> None:
+        model = getattr(self, "unet", None) or self.transformer
+        processor = self._pag_attn_processors[0 if do_classifier_free_guidance else 1]
+        processor_given(model, processor, pag_applied_layers, calls)
+
+    return mock.patch.object(PAGMixin, "_set_pag_attn_processor", give)
+
+
+def _side(recording: Recording) -> int:
+    """How large the pictures are that what looks at them takes."""
+    lookers = [model for model in recording.models if model.endswith(("image_encoder", "depth_estimator"))]
+    return int(recording.models[lookers[0]].get("image_size", 20)) if lookers else 20
 
 
 def _module(name: str, **members: Any) -> Any:
@@ -172,7 +233,6 @@ def _step(self: Any, model_output: Any, timestep: Any, sample: Any, *_: Any, **_
 def _arguments(kind: Any, recording: Recording, pipeline: Any) -> dict[str, Any]:
     known = inspect.signature(kind.__call__).parameters
     shapes = recording.shapes
-    height, width = shapes.height or 16, shapes.width or 16
     offered: dict[str, Any] = {
         "prompt": "word " * recording.words,
         "negative_prompt": "word " * recording.words,
@@ -186,11 +246,13 @@ def _arguments(kind: Any, recording: Recording, pipeline: Any) -> dict[str, Any]
         "output_type": "np",
         **recording.call,
     }
-    return {
-        name: _made(value, height, width, shapes.frames or 1)
-        for name, value in offered.items()
-        if name in known and value is not None
-    }
+    return _resolved({name: v for name, v in offered.items() if name in known and v is not None}, shapes)
+
+
+def _resolved(arguments: Mapping[str, Any], shapes: ShapeOptions) -> dict[str, Any]:
+    """Arguments, with pictures and tensors for what stands for them."""
+    height, width = shapes.height or 16, shapes.width or 16
+    return {name: _made(value, height, width, shapes.frames or 1) for name, value in arguments.items()}
 
 
 def _made(value: Any, height: int, width: int, frames: int) -> Any:
@@ -210,7 +272,7 @@ def _made(value: Any, height: int, width: int, frames: int) -> Any:
 def _sizes(part: str, config: Mapping[str, Any], plans: tuple[ComponentPlan, ...]) -> dict[str, Any]:
     """What a stub has to know to give tensors of the right shape."""
     name = config.get("_class_name", "")
-    if part == "controlnet":
+    if sibling_of(part) == "controlnet":
         takers = [plan for plan in plans if plan.model in ("unet", "transformer")]
         specs = [spec for plan in takers for spec in plan.inputs]
         groups = [
@@ -218,10 +280,10 @@ def _sizes(part: str, config: Mapping[str, Any], plans: tuple[ComponentPlan, ...
             for starts in (("down_block", "mid_block", "controlnet_block"), ("controlnet_single_block",))
         ]
         return {"controls": groups, "is_unet": any(plan.model == "unet" for plan in takers)}
-    if part == "adapter":
+    if sibling_of(part) == "adapter":
         specs = [spec for plan in plans for spec in plan.inputs if spec.name.startswith("adapter_feature")]
         return {"features": [spec.shape for spec in specs]}
-    if part not in ("vae", "movq"):
+    if part not in ("vae", "movq", "vqgan"):
         return {}
     widths = config.get("block_out_channels") or config.get("encoder_block_out_channels") or []
     spatial, temporal = 2 ** (len(widths) - 1) if widths else 8, config.get("temporal_compression_ratio", 4)
@@ -230,6 +292,8 @@ def _sizes(part: str, config: Mapping[str, Any], plans: tuple[ComponentPlan, ...
             spatial, temporal = 32, 8
         case "AutoencoderKLCosmos":
             spatial, temporal = 8, 8
+        case "PaellaVQModel":
+            spatial = 4
         case "AutoencoderKLMochi":
             spatial, temporal = 8, 6
         case "AutoencoderOobleck":

@@ -29,6 +29,20 @@ class Recorded:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
+PROCESSORS: Final = "processors"
+"""Stands for a method, where what is recorded is that a model is given attention processors."""
+
+
+def processor_given(model: Any, processor: Any, layers: Sequence[str], calls: list[Recorded]) -> None:
+    """Record that a model is given an attention processor: its class, the layers, and the numbers it holds.
+
+    None for all attention: where the pipeline puts back what was there.
+    """
+    if processor:
+        numbers = {name: value for name, value in vars(processor).items() if isinstance(value, int)}
+        calls.append(Recorded(model.part, PROCESSORS, {"found": (type(processor).__name__, tuple(layers), numbers)}))
+
+
 class Given(tuple[Any, ...]):
     """What a model gives, as a tuple and by name."""
 
@@ -76,8 +90,9 @@ def class_named(name: str, library: str) -> Any:
     """Mindone's class."""
     from attnfuse.tracing.build import _BESIDE_A_PIPELINE
 
-    if name in _BESIDE_A_PIPELINE:
-        return getattr(import_module(f"mindone.diffusers.pipelines.{_BESIDE_A_PIPELINE[name]}"), name)
+    beside = {**_BESIDE_A_PIPELINE, "StableUnCLIPImageNormalizer": "stable_diffusion"}
+    if name in beside:
+        return getattr(import_module(f"mindone.diffusers.pipelines.{beside[name]}"), name)
     return getattr(import_module(f"mindone.{library}"), name)
 
 
@@ -123,6 +138,8 @@ def stub(part: str, config: Mapping[str, Any], dtype: Any, calls: list[Recorded]
         "__module__": kind.__module__,
         "dtype": property(lambda self: self.held),
         "to": cast,
+        "attn_processors": {},
+        "set_attn_processor": lambda self, made: processor_given(self, made, (), calls),
         "set_train": lambda self, *_: self,
         "get_parameters": lambda self, *_: iter([SimpleNamespace(dtype=self.held)]),
     }
@@ -135,6 +152,7 @@ def stub(part: str, config: Mapping[str, Any], dtype: Any, calls: list[Recorded]
     nn.Cell.__init__(model)
     object.__setattr__(model, "held", dtype)
     object.__setattr__(model, "sizes", sizes)
+    object.__setattr__(model, "part", part)
     if is_diffusers:
         defaults = {
             parameter: value.default
@@ -171,6 +189,7 @@ _TEXTS: Final = (
     "GemmaModel",
     "Gemma2Model",
     "Qwen2_5_VLForConditionalGeneration",
+    "LlavaForConditionalGeneration",
     "Mistral3ForConditionalGeneration",
     "GPT2Model",
 )
@@ -291,6 +310,23 @@ def _adapted(model: Any, _given: Mapping[str, Any]) -> Any:
     return [zeros((1, *shape[1:]), model.held) for shape in model.sizes["features"]]
 
 
+def _example(model: Any, given: Mapping[str, Any]) -> Any:
+    rows, width = given["pixel_values"].shape[0], model.config.projection_dim
+    return Given(zeros((rows, 1, width), model.held), zeros((1, 1, width), model.held))
+
+
+def _depth(model: Any, given: Mapping[str, Any]) -> Any:
+    side = model.config.image_size
+    return Given(zeros((given["pixel_values"].shape[0], side, side), model.held))
+
+
+def _unclip_text(model: Any, given: Mapping[str, Any]) -> Any:
+    config, states = model.config, given["text_encoder_hidden_states"]
+    tokens = states.shape[1] + config.clip_extra_context_tokens
+    made = zeros((states.shape[0], tokens, config.cross_attention_dim), model.held)
+    return Given(made, zeros((states.shape[0], config.time_embed_dim), model.held))
+
+
 def _glm(model: Any, given: Mapping[str, Any]) -> Any:
     rows, tokens = given["input_ids"].shape
     states = zeros((tokens, rows, model.config.hidden_size), model.held)
@@ -322,11 +358,35 @@ def _projected(model: Any, given: Mapping[str, Any]) -> Any:
     return Given(made, mask, hidden_states=made, attention_mask=mask)
 
 
+def _plainly(model: Any, given: Mapping[str, Any]) -> Any:
+    return zeros(given["x"].shape, model.held)
+
+
+def _patches_seen(model: Any, given: Mapping[str, Any]) -> Any:
+    config, rows = model.config, given["pixel_values"].shape[0]
+    states = zeros((rows, (config.image_size // config.patch_size) ** 2, config.hidden_size), model.held)
+    return Given(states, last_hidden_state=states)
+
+
+def _enlarged(model: Any, given: Mapping[str, Any]) -> Any:
+    rows, channels, frames, height, width = given["hidden_states"].shape
+    return zeros((rows, channels, frames, 2 * height, 2 * width), model.held)
+
+
 NAMED: Final[Mapping[str, Result]] = {
+    "LTXLatentUpsamplerModel": _enlarged,
     "T2IAdapter": _adapted,
+    "UNetControlNetXSModel": _denoised,
+    "UnCLIPTextProjModel": _unclip_text,
     "CLIPVisionModel": _picture,
     "CLIPVisionModelWithProjection": _picture,
+    "CLIPImageProjection": lambda model, given: zeros(given["x"].shape, model.held),
     "ChatGLMModel": _glm,
+    "DPTForDepthEstimation": _depth,
+    "PaintByExampleImageEncoder": _example,
+    "SiglipVisionModel": _patches_seen,
+    "WuerstchenDiffNeXt": _plainly,
+    "WuerstchenPrior": _plainly,
     "MultilingualCLIP": _multilingual,
     "PriorTransformer": _prior,
     "StableAudioProjectionModel": _seconds,
@@ -341,7 +401,13 @@ def _of_parameters(model: Any) -> Any:
 
 def _unet_extras(model: Any) -> dict[str, Any]:
     width = model.config.projection_class_embeddings_input_dim
-    return {"add_embedding": SimpleNamespace(linear_1=SimpleNamespace(in_features=width, in_channels=width))}
+    attention = SimpleNamespace(
+        transformer_blocks=[SimpleNamespace(attn1=SimpleNamespace())], register_forward_hook=lambda _: None
+    )
+    return {
+        "add_embedding": SimpleNamespace(linear_1=SimpleNamespace(in_features=width, in_channels=width)),
+        "mid_block": SimpleNamespace(attentions=[attention]),
+    }
 
 
 def _vae_extras(model: Any) -> dict[str, Any]:
@@ -379,6 +445,17 @@ def _prior_extras(model: Any) -> dict[str, Any]:
     return {"clip_mean": statistics, "clip_std": statistics, "post_process_latents": lambda latents: latents}
 
 
+def _normalizer_extras(model: Any) -> dict[str, Any]:
+    mean = zeros((1, model.config.embedding_dim), model.held)
+    return {"mean": mean, "std": mean + 1}
+
+
+def _adapter_extras(model: Any) -> dict[str, Any]:
+    factor, levels = model.config.downscale_factor, len(model.config.channels)
+    unshuffle = SimpleNamespace(downscale_factor=factor)
+    return {"adapter": SimpleNamespace(total_downscale_factor=factor * 2 ** (levels - 1), unshuffle=unshuffle)}
+
+
 def _clip_extras(model: Any) -> dict[str, Any]:
     return {"text_model": SimpleNamespace(final_layer_norm=lambda states: states)}
 
@@ -409,6 +486,15 @@ _EXTRAS: Final[Mapping[str, Callable[[Any], dict[str, Any]]]] = {
     "HunyuanDiT2DModel": _hunyuan_dit_extras,
     "LuminaNextDiT2DModel": lambda model: {"head_dim": model.config.hidden_size // model.config.num_attention_heads},
     "PriorTransformer": _prior_extras,
+    "StableUnCLIPImageNormalizer": _normalizer_extras,
+    "T2IAdapter": _adapter_extras,
+    "SiglipVisionModel": lambda _: {"vision_model": SimpleNamespace(use_head=False)},
     "UNet2DConditionModel": _unet_extras,
+    "UnCLIPTextProjModel": lambda model: {"clip_extra_context_tokens": model.config.clip_extra_context_tokens},
+    "UNetControlNetXSModel": lambda model: {
+        "in_channels": 4,
+        "base_add_embedding": _unet_extras(model)["add_embedding"],
+    },
+    "UNetMotionModel": _unet_extras,
     "UNetSpatioTemporalConditionModel": _unet_extras,
 }

@@ -12,6 +12,7 @@ from tests.support.recorder.record import (
     FLOW,
     PICTURE,
     PICTURES,
+    SINGLE_VAE,
     TAKEN_APART,
     WIDE,
     WRITTEN,
@@ -34,6 +35,32 @@ _COGVIDEOX: Final = Recording(
 )
 _WAN: Final = Recording(
     {"transformer": videos.WAN, "vae": videos.WAN_VAE, "text_encoder": UMT5}, "UniPCMultistepScheduler", _FIVE
+)
+_LINES: Final = "x" * (271 - 2)
+"""A word whose token is that of two ends of lines in Llama's vocabulary."""
+
+_TEMPLATE: Final = {
+    "template": f"a a a a <image> {_LINES} {_LINES} {_LINES} {{}}",
+    "crop_start": 103,
+    "image_emb_start": 5,
+    "image_emb_end": 581,
+    "image_emb_len": 576,
+    "double_return_token_id": 271,
+}
+_LTX: Final = Recording(
+    {"transformer": videos.LTX, "vae": videos.LTX_VAE, "text_encoder": T5},
+    FLOW,
+    ShapeOptions(height=64, width=96, frames=9),
+)
+_FORCING: Final = varied(
+    _WAN,
+    {
+        "transformer": {
+            **videos.WAN,
+            "_class_name": "SkyReelsV2Transformer3DModel",
+            "inject_sample_info": True,
+        }
+    },
 )
 _SEEN: Final = {**encoders.CLIP_VISION, "num_hidden_layers": 3}
 _COSMOS: Final = Recording(
@@ -65,6 +92,11 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         {"image": PICTURE},
     ),
     "CogVideoXVideoToVideoPipeline": varied(_COGVIDEOX, call={"video": PICTURES}),
+    "CogVideoXFunControlPipeline": varied(
+        _COGVIDEOX,
+        {"transformer": {**videos.COGVIDEOX, "max_text_seq_length": 226, "in_channels": 8}},
+        {"control_video": PICTURES},
+    ),
     "ConsisIDPipeline": varied(
         _COGVIDEOX,
         {"transformer": {**newer_videos.CONSIS_ID, "max_text_seq_length": 226}},
@@ -88,10 +120,49 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         FLOW,
         ShapeOptions(height=64, width=96, frames=9),
     ),
-    "LTXPipeline": Recording(
-        {"transformer": videos.LTX, "vae": videos.LTX_VAE, "text_encoder": T5},
+    "LTXPipeline": _LTX,
+    "LTXImageToVideoPipeline": varied(_LTX, call={"image": PICTURE}, words=100),  # it fails where it cuts a text off
+    "LTXConditionPipeline": varied(_LTX, call={"image": PICTURE}),
+    "LTXLatentUpsamplePipeline": Recording(
+        {"vae": videos.LTX_VAE, "latent_upsampler": videos.LTX_UPSAMPLER},
         FLOW,
         ShapeOptions(height=64, width=96, frames=9),
+        {"video": PICTURES},
+    ),
+    "WanPipeline of text and picture": varied(_WAN, options={"expand_timesteps": True}),
+    "WanImageToVideoPipeline of text and picture": varied(
+        _WAN, call={"image": PICTURE}, options={"expand_timesteps": True}
+    ),
+    "WanImageToVideoPipeline of first and last frame": varied(
+        _WAN,
+        {
+            "transformer": {
+                **videos.WAN,
+                "in_channels": 12,
+                "image_dim": 24,
+                "added_kv_proj_dim": 24,
+                "pos_embed_seq_len": 514,
+            },
+            "image_encoder": {**_SEEN, "architectures": ["CLIPVisionModel"], "image_size": 80},
+        },
+        {"image": PICTURE, "last_image": PICTURE},
+        otherwise={"image_encoder: pixel_values is [2, 3, 80, 80] float32": CAST},
+    ),
+    "LucyEditPipeline": varied(
+        _WAN,
+        {"transformer": {**videos.WAN, "in_channels": 8}},
+        {"video": PICTURES},
+        otherwise={"vae_encoder: x is [1, 3, 5, 64, 96] float32": SINGLE_VAE},
+    ),
+    "SkyReelsV2DiffusionForcingPipeline": _FORCING,
+    "SkyReelsV2DiffusionForcingImageToVideoPipeline": varied(
+        _FORCING, call={"image": PICTURE}, otherwise={"vae_decoder: z is [1, 4, 2, 8, 12] float32": SINGLE_VAE}
+    ),
+    "SkyReelsV2DiffusionForcingVideoToVideoPipeline": varied(
+        _FORCING,
+        call={"video": PICTURES, "overlap_history": 17},
+        otherwise={"vae_encoder: x is [1, 3, 17, 64, 96] float32": SINGLE_VAE},
+        shapes=ShapeOptions(height=64, width=96, frames=21),
     ),
     "WanPipeline": varied(_WAN, {"transformer_2": videos.WAN}, options={"boundary_ratio": 0.9}),
     "WanImageToVideoPipeline": varied(
@@ -106,9 +177,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     "WanVideoToVideoPipeline": varied(
         _WAN,
         call={"video": PICTURES},
-        otherwise={
-            "vae_encoder: x is [1, 3, 5, 64, 96] float32": "published autoencoders are in float32, as this is not"
-        },
+        otherwise={"vae_encoder: x is [1, 3, 5, 64, 96] float32": SINGLE_VAE},
     ),
     "WanVACEPipeline": varied(
         _WAN,
@@ -147,6 +216,35 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
         },
         FLOW,
         _FIVE,
+    ),
+    "HunyuanSkyreelsImageToVideoPipeline": Recording(
+        {
+            "transformer": {**videos.HUNYUAN_VIDEO, "in_channels": 8},
+            "vae": videos.HUNYUAN_VIDEO_VAE,
+            "text_encoder": videos.LLAMA,
+            "text_encoder_2": XL_TEXT_ENCODER,
+        },
+        FLOW,
+        _FIVE,
+        {"image": PICTURE},
+    ),
+    "HunyuanVideoImageToVideoPipeline": Recording(
+        {
+            "transformer": {**videos.HUNYUAN_VIDEO, "in_channels": 9, "image_condition_type": "latent_concat"},
+            "vae": videos.HUNYUAN_VIDEO_VAE,
+            "text_encoder": {
+                "architectures": ["LlavaForConditionalGeneration"],
+                "model_type": "llava",
+                "text_config": {"model_type": "llama", "hidden_size": 48},
+                "image_token_index": len("<image>") + 2,
+                "pad_token_id": 1,
+            },
+            "text_encoder_2": XL_TEXT_ENCODER,
+        },
+        FLOW,
+        _FIVE,
+        {"image": PICTURE, "prompt_template": _TEMPLATE},
+        otherwise={"transformer: timestep is [1] float16": "after the first, which is float32"},
     ),
     "MochiPipeline": Recording(
         {

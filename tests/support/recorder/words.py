@@ -39,6 +39,7 @@ class Words:
         max_length: int | None = None,
         truncation: bool = False,
         return_tensors: str | None = None,
+        return_length: bool = False,
         **__: Any,
     ) -> BatchEncoding:
         rows = [self.encode(each) for each in ([text] if isinstance(text, str) else text)]
@@ -56,6 +57,8 @@ class Words:
             return BatchEncoding({key: value[0] if single else value for key, value in lists.items()})
         ids = np.array(rows, np.int64)
         found = {"input_ids": ids, "attention_mask": np.array(masks, np.int64)}
+        if return_length:
+            found["length"] = np.array(list(map(len, rows)), np.int64)
         if self.with_positions:
             found["position_ids"] = np.broadcast_to(np.arange(ids.shape[1]), ids.shape).copy()
         return BatchEncoding(found)
@@ -88,3 +91,23 @@ class Pictures:
     def __call__(self, images: Any, **_: Any) -> BatchFeature:
         count = len(images) if isinstance(images, list | tuple) else 1
         return BatchFeature({"pixel_values": np.zeros((count, 3, self.side, self.side), np.float32)})
+
+    preprocess = __call__
+
+
+class SeenPictures:
+    """Qwen 2.5 VL's processor: patches of 14 pixels of pictures, and a token for each square of four of them."""
+
+    def __call__(self, text: Sequence[str], images: Any, **_: Any) -> BatchEncoding:
+        pictures = images if isinstance(images, list) else [images]
+        grid = np.array([[1, *(2 * round(side / 28) for side in one.size[::-1])] for one in pictures], np.int64)
+        seen = int(grid.prod(axis=1).sum())
+        ids = np.array([[*Words(0).encode(one), *[60] * (seen // 4)] for one in text], np.int64)
+        return BatchEncoding(
+            {
+                "input_ids": ids,
+                "attention_mask": np.ones_like(ids),
+                "pixel_values": np.zeros((seen, 3 * 2 * 14 * 14), np.float32),
+                "image_grid_thw": grid,
+            }
+        )

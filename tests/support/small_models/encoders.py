@@ -110,6 +110,12 @@ QWEN_2_5_VL: Config = {
     "vision_end_token_id": 63,
 }
 
+QWEN_2_5_VL_SEEING: Config = {
+    **QWEN_2_5_VL,
+    "max_position_embeddings": 512,
+    "vision_config": {**QWEN_2_5_VL["vision_config"], "depth": 2, "fullatt_block_indexes": [1]},
+}
+
 MISTRAL_3: Config = {
     "architectures": ["Mistral3ForConditionalGeneration"],
     "model_type": "mistral3",
@@ -305,6 +311,11 @@ SMALL: dict[str, Small] = {
     ),
     "qwen_image_qwen": Small(
         "QwenImagePipeline", {"text_encoder": QWEN_2_5_VL}, shapes=ShapeOptions(batch=2, sequence_length=5)
+    ),
+    "qwen_image_edit": Small(
+        "QwenImageEditPlusPipeline",
+        {"text_encoder": QWEN_2_5_VL_SEEING},
+        shapes=ShapeOptions(height=64, width=96, sequence_length=5),
     ),
     "stable_audio": Small(
         "StableAudioPipeline",

@@ -6,7 +6,7 @@ from attnfuse.tracing.contract import ShapeOptions
 from tests.support.checkpoints import XL_TEXT_ENCODER
 from tests.support.small_models.encoders import CLIP_VISION
 from tests.support.small_models.record import T5, Config, Small
-from tests.support.small_models.videos import COGVIDEOX, WAN, WAN_VAE
+from tests.support.small_models.videos import COGVIDEOX, LTX, LTX_UPSAMPLER, WAN, WAN_RESIDUAL_VAE, WAN_VAE
 
 COSMOS: Config = {
     "_class_name": "CosmosTransformer3DModel",
@@ -140,6 +140,48 @@ SMALL: dict[str, Small] = {
         },
         "UniPCMultistepScheduler",
         ShapeOptions(height=64, width=96, frames=5, sequence_length=11),
+    ),
+    "sky_reels_2_forcing": Small(
+        "SkyReelsV2DiffusionForcingPipeline",
+        {"transformer": {**WAN, "_class_name": "SkyReelsV2Transformer3DModel", "inject_sample_info": True}},
+        "UniPCMultistepScheduler",
+        ShapeOptions(height=64, width=96, frames=5, sequence_length=11),
+    ),
+    "wan_text_picture": Small(
+        "WanImageToVideoPipeline",
+        {"transformer": WAN, "vae": WAN_RESIDUAL_VAE},
+        "UniPCMultistepScheduler",
+        ShapeOptions(height=64, width=96, frames=5, sequence_length=11),
+        {"expand_timesteps": True},
+    ),
+    "wan_first_last": Small(
+        "WanImageToVideoPipeline",
+        {
+            "transformer": {
+                **WAN,
+                "in_channels": 12,
+                "image_dim": 40,
+                "added_kv_proj_dim": 24,
+                "pos_embed_seq_len": 514,
+            }
+        },
+        "UniPCMultistepScheduler",
+        ShapeOptions(height=64, width=96, frames=5, sequence_length=11),
+    ),
+    "ltx_image": Small(
+        "LTXImageToVideoPipeline",
+        {"transformer": LTX},
+        shapes=ShapeOptions(height=64, width=96, frames=9, sequence_length=11),
+    ),
+    "ltx_condition": Small(
+        "LTXConditionPipeline",
+        {"transformer": LTX, "text_encoder": T5},
+        shapes=ShapeOptions(height=64, width=96, frames=9, sequence_length=11),
+    ),
+    "ltx_upsample": Small(
+        "LTXLatentUpsamplePipeline",
+        {"latent_upsampler": LTX_UPSAMPLER},
+        shapes=ShapeOptions(height=64, width=96, frames=9),
     ),
     "wan_vace": Small(
         "WanVACEPipeline",

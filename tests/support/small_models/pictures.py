@@ -460,6 +460,12 @@ SMALL: dict[str, Small] = {
         "DPMSolverMultistepScheduler",
         ShapeOptions(height=256, width=384, sequence_length=7),
     ),
+    "sana_sprint": Small(
+        "SanaSprintPipeline",
+        {"transformer": {**SANA, "guidance_embeds": True}},
+        "SCMScheduler",
+        ShapeOptions(height=256, width=384, sequence_length=7),
+    ),
     "cogview3": Small(
         "CogView3PlusPipeline",
         {"transformer": COGVIEW_3, "text_encoder": T5},

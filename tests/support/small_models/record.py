@@ -17,12 +17,13 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """One pipeline: its class, its parts' configurations by attribute, and the shapes it is traced in."""
+    """One pipeline: its class, its parts' configurations by attribute, the shapes it is traced in, its own options."""
 
     pipeline: str
     models: Mapping[str, Config]
     scheduler: str = "FlowMatchEulerDiscreteScheduler"
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def small_vae(**changes: Any) -> Config:

@@ -56,6 +56,13 @@ LTX_VAE: Config = {
     "decoder_layers_per_block": [1, 1, 1, 1, 1],
 }
 
+LTX_UPSAMPLER: Config = {
+    "_class_name": "LTXLatentUpsamplerModel",
+    "in_channels": 8,
+    "mid_channels": 32,
+    "num_blocks_per_stage": 1,
+}
+
 WAN: Config = {
     "_class_name": "WanTransformer3DModel",
     "patch_size": [1, 2, 2],
@@ -154,6 +161,28 @@ MOTION_UNET: Config = {
     "motion_max_seq_length": 8,
 }
 
+XL_MOTION_UNET: Config = {
+    **MOTION_UNET,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "cross_attention_dim": 80,
+    "projection_class_embeddings_input_dim": 40 + 6 * 8,
+}
+
+UNET_3D: Config = {
+    "_class_name": "UNet3DConditionModel",
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": [16, 32],
+    "layers_per_block": 1,
+    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
+    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
+    "cross_attention_dim": 32,
+    "attention_head_dim": 4,
+    "norm_num_groups": 4,
+}
+
 SPARSE_CONTROLNET: Config = {
     "_class_name": "SparseControlNetModel",
     "in_channels": 4,
@@ -226,6 +255,17 @@ WAN_VAE: Config = {
     "temperal_downsample": [False, True, True],
     "latents_mean": [0.0] * 4,
     "latents_std": [1.0] * 4,
+}
+
+WAN_RESIDUAL_VAE: Config = {
+    **WAN_VAE,
+    "dim_mult": [1, 2, 2, 2],
+    "decoder_base_dim": 12,
+    "in_channels": 12,
+    "out_channels": 12,
+    "patch_size": 2,
+    "is_residual": True,
+    "scale_factor_spatial": 16,
 }
 
 ALLEGRO: Config = {

@@ -10,11 +10,12 @@ import pytest
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
+from attnfuse.mindir.schema import NodeProto
 from attnfuse.verify.graph.sites import cut, find
 from attnfuse.verify.numbers.comparison import compare
 from attnfuse.verify.numbers.inputs import HIDDEN, draw_inputs
 from attnfuse.verify.numbers.site_numbers import compare_sites
-from tests.support.graphs import GraphBuilder
+from tests.support.graphs import GraphBuilder, fill_literal
 from tests.support.masks import added, both, filled, selected
 from tests.support.sides import drawn_sides
 from tests.support.sites import Change, Site
@@ -41,6 +42,36 @@ def findings(site: Site, *, vouched: bool = False, gain: float = 1.0) -> list[st
     met: Mapping[str, Array] = whole.values
     (result,) = compare_sites(*sides, [(found, part)], met, seed=0, are_about_masks=True)
     return [*whole.findings, *result.findings]
+
+
+def of_large_scores(*, planted: float | None = None) -> tuple[str, ...]:
+    """Of a site whose rows without a key have scores of 4 and more; `planted` is what their keys become in place of 0,
+    so that the row is no mean."""
+    site = Site(scores=masked(-1e4, FLOAT16))
+    proto = site.proto()
+    before, (after, _) = Model(proto), site.run(proto, "lite")
+    if planted is not None:
+        (guard,) = (node for node in after.nodes if node.op == "MaskedFill")
+        constant = NodeProto(name="planted", op_type="Constant", output=["planted"])
+        fill_literal(constant.attribute.add(name="value"), np.array(planted, np.float16))
+        guard.proto.input[2] = "planted"
+        after.proto.graph.node.insert(0, constant)
+        after = Model(after.proto)
+    (found,) = find(before, after).sites
+    part = cut(before, after, found)
+    assert part is not None
+    sides = drawn_sides(before, after)
+    met: dict[str, Array] = {**draw_inputs(before, 0, HIDDEN)}
+    query = next(name for name in met if name.endswith("query"))
+    met[query] = (met[query].astype(np.float64) * 8).astype(np.float16)
+    (result,) = compare_sites(*sides, [(found, part)], met, seed=0, are_about_masks=True)
+    assert any("scores reach 4 in rows without a key" in note for note in result.notes)
+    return result.findings
+
+
+def test_rows_that_the_report_promises_nothing_of_are_one_of_two_things() -> None:
+    assert of_large_scores() == ()
+    assert any("is off by" in text for text in of_large_scores(planted=1.0))
 
 
 def masked(number: float, dtype: DType) -> Change:

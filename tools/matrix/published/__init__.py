@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tools.matrix.published import alone, encoders, pictures, videos
+from tools.matrix.published import alone, edits, encoders, perturbed, pictures, videos
 from tools.matrix.published.record import Published
 
 PUBLISHED: Mapping[str, Published] = {
     **pictures.PUBLISHED,
     **videos.PUBLISHED,
     **encoders.PUBLISHED,
+    **perturbed.PUBLISHED,
+    **edits.PUBLISHED,
     **{f"alone/{name}": one for name, one in alone.PUBLISHED.items()},
 }
 """By the matrix's names of groups."""

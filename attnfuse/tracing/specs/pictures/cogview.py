@@ -30,7 +30,9 @@ def _cogview_4(context: SpecContext) -> Sizes:
     }
 
 
-COGVIEW_4 = PipelineFamily("CogView4", ("CogView4Pipeline",), "cogview4/pipeline_cogview4.py", _cogview_4)
+COGVIEW_4 = PipelineFamily(
+    "CogView4", ("CogView4Pipeline", "CogView4ControlPipeline"), "cogview4/pipeline_cogview4.py", _cogview_4
+)
 
 _COGVIEW_SIZES = (
     Input("original_size", ("rows", 2)),

@@ -6,20 +6,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, IP_ADAPTER_SCALE, LORA_SCALE
+from attnfuse.tracing.specs.fixed_settings import IP_ADAPTER_SCALE, LORA_SCALE, ONE_CONTROLNET
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
-from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, hidden_size, packed_blocks, with_controlnet
+from attnfuse.tracing.specs.record import SAMPLE, FixedSetting, Input, Output, PipelineFamily, Spec
+from attnfuse.tracing.specs.shared.controlnets import (
+    CONDITIONING_SCALE,
+    controlnet_blocks,
+    hidden_size,
+    packed_blocks,
+    with_controlnet,
+)
 from attnfuse.tracing.specs.sizes import packed_sizes
 
 
 def _flux(context: SpecContext) -> Sizes:
     """Height and width: 128 latents × the VAE's downscaling; latents are packed two by two into "image_tokens".
 
-    Tokens: 512 of T5; CLIP, which sees as many as its tokenizer fills a text up to (77), gives a pooled vector only.
-    Not doubled: guidance is an input, or distilled away.
+    In Kontext the picture that is edited follows, of the same size. Tokens: 512 of T5; CLIP, which sees as many as its
+    tokenizer fills a text up to (77), gives a pooled vector only. Not doubled: guidance is an input, or distilled away.
     """
-    return {**packed_sizes(context), "text_encoder_tokens": context.filled("text_encoder")}
+    sizes = packed_sizes(context)
+    pictures = 2 if _edits(context) else 1
+    return {
+        **sizes,
+        "image_tokens": pictures * sizes["image_tokens"],
+        "text_encoder_tokens": context.filled("text_encoder"),
+    }
+
+
+def _edits(context: SpecContext) -> bool:
+    return context.runs("FluxKontextPipeline", "FluxKontextInpaintPipeline")
 
 
 FLUX = PipelineFamily(
@@ -32,6 +48,8 @@ FLUX = PipelineFamily(
         "FluxControlImg2ImgPipeline",
         "FluxControlInpaintPipeline",
         "FluxFillPipeline",
+        "FluxKontextPipeline",
+        "FluxKontextInpaintPipeline",
         "FluxControlNetPipeline",
         "FluxControlNetImg2ImgPipeline",
         "FluxControlNetInpaintPipeline",
@@ -118,6 +136,14 @@ FLUX_TRANSFORMER = Spec(
     fixed_settings=(
         LORA_SCALE,
         IP_ADAPTER_SCALE,
+        FixedSetting(
+            "image",
+            "as large as the result",
+            "the picture that is edited has as many tokens as the one that is made; of another size it would be another"
+            " graph",
+            when=_edits,
+            only="in Kontext",
+        ),
     ),
 )
 
@@ -228,6 +254,7 @@ FLUX_CONTROLNET = Spec(
             when=lambda context: bool(context.option("guidance_embeds", False)),
             only="guidance_embeds is set",
         ),
+        CONDITIONING_SCALE,
     ),
     outputs=(
         Output("controlnet_block_{i}", "result[0][{i}]", lambda context: controlnet_blocks(context, "num_layers")),
@@ -237,7 +264,7 @@ FLUX_CONTROLNET = Spec(
             lambda context: controlnet_blocks(context, "num_single_layers"),
         ),
     ),
-    fixed_settings=(CONDITIONING_SCALE,),
+    fixed_settings=(ONE_CONTROLNET,),
 )
 
 FAMILIES = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE
+from attnfuse.tracing.specs.fixed_settings import ONE_CONTROLNET
 from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
-from attnfuse.tracing.specs.shared.controlnets import hidden_size, with_controlnet
+from attnfuse.tracing.specs.shared.controlnets import CONDITIONING_SCALE, hidden_size, with_controlnet
 from attnfuse.tracing.specs.sizes import patch_pixels, picture_sizes, vae_scale
 
 
@@ -109,10 +109,11 @@ HUNYUAN_DIT_CONTROLNET = Spec(
             ("rows", "in_channels", "latent_height", "latent_width"),
             note="the picture of conditions, encoded by the VAE",
         ),
+        CONDITIONING_SCALE,
     ),
     outputs=(Output("controlnet_block_{i}", "result[0][{i}]", hunyuan_dit_controls),),
     sizes=hunyuan_dit_sizes,
-    fixed_settings=(CONDITIONING_SCALE,),
+    fixed_settings=(ONE_CONTROLNET,),
 )
 
 FAMILIES = (HUNYUAN_DIT,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attnfuse.errors import SourceError
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
@@ -26,22 +27,51 @@ def _kandinsky_picture(context: SpecContext, side: int) -> dict[str, int]:
     }
 
 
+def prior_tokens(context: SpecContext, prefix: str = "") -> int:
+    """The tokens that a prior sees, whose parts' names begin with `prefix` in a pipeline that is two in one."""
+    tokens = context.number("num_embeddings", f"{prefix}prior", 77)
+    tokenizer = f"{prefix}tokenizer"
+    filled = context.filled_up_to(tokenizer)
+    if filled is not None and filled != tokens and context.shapes.sequence_length is None:
+        raise SourceError(
+            f"{context.pipeline.root}: the prior has places for {tokens} tokens (num_embeddings), and the {tokenizer}"
+            f" fills texts up to {filled} (model_max_length in tokenizer_config.json);"
+            " fix that, or give --sequence-length."
+        )
+    return context.text(tokens, tokens)
+
+
+def _of_prior(context: SpecContext) -> Sizes:
+    """What a prior that is part of the pipeline sees, under its text encoder's own name."""
+    return {"prior_text_encoder_tokens": prior_tokens(context, "prior_")} if context.has("prior_prior") else {}
+
+
 def _kandinsky(context: SpecContext) -> Sizes:
-    """Height and width: 512. Tokens: 77. Guided: two rows an image."""
-    return {**_kandinsky_picture(context, 512), "tokens": context.text(77)}
+    """Height and width: 512. Tokens: 77, and as many as it has places for of a prior. Guided: two rows an image."""
+    return {**_kandinsky_picture(context, 512), "tokens": context.text(77), **_of_prior(context)}
 
 
 KANDINSKY = PipelineFamily(
     "Kandinsky 2.1",
-    ("KandinskyPipeline", "KandinskyImg2ImgPipeline", "KandinskyInpaintPipeline"),
+    (
+        "KandinskyPipeline",
+        "KandinskyImg2ImgPipeline",
+        "KandinskyInpaintPipeline",
+        "KandinskyCombinedPipeline",
+        "KandinskyImg2ImgCombinedPipeline",
+        "KandinskyInpaintCombinedPipeline",
+    ),
     "kandinsky/pipeline_kandinsky.py",
     _kandinsky,
 )
 
 
 def _kandinsky_2_2(context: SpecContext) -> Sizes:
-    """Height and width: 512. No text: it is in the picture's embedding, which the prior gives. Guided."""
-    return _kandinsky_picture(context, 512)
+    """Height and width: 512. No text: it is in the picture's embedding, which the prior gives. Guided.
+
+    Tokens of a prior that is part of the pipeline: as many as it has places for.
+    """
+    return {**_kandinsky_picture(context, 512), **_of_prior(context)}
 
 
 KANDINSKY_2_2 = PipelineFamily(
@@ -52,6 +82,9 @@ KANDINSKY_2_2 = PipelineFamily(
         "KandinskyV22InpaintPipeline",
         "KandinskyV22ControlnetPipeline",
         "KandinskyV22ControlnetImg2ImgPipeline",
+        "KandinskyV22CombinedPipeline",
+        "KandinskyV22Img2ImgCombinedPipeline",
+        "KandinskyV22InpaintCombinedPipeline",
     ),
     "kandinsky2_2/pipeline_kandinsky2_2.py",
     _kandinsky_2_2,

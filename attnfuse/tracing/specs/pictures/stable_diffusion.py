@@ -33,7 +33,7 @@ def stable_diffusion_sizes(context: SpecContext) -> Sizes:
     height, width = context.image(default, scale, "the VAE's downscaling")
     return {
         "batch": context.shapes.batch or 1,
-        "rows": context.rows(guided=not takes_guidance(context, "unet")),
+        "rows": context.rows(guided=_doubles(context) or not takes_guidance(context, "unet")),
         "height": height,
         "width": width,
         "latent_height": height // scale,
@@ -42,13 +42,18 @@ def stable_diffusion_sizes(context: SpecContext) -> Sizes:
     }
 
 
+def _doubles(context: SpecContext) -> bool:
+    """Whether the pipeline guides by rows whatever the UNet takes: it has a ControlNet, and starts from a picture."""
+    name = context.pipeline.class_name
+    return "ControlNet" in name and name.endswith(("Img2ImgPipeline", "InpaintPipeline"))
+
+
 def takes_guidance(context: SpecContext, model: str = "") -> bool:
     """Whether the UNet is handed guidance as an embedding, and so no second half of a batch without the prompt.
 
-    Pipelines that start from a picture and have a ControlNet double the rows and hand over none, whatever it takes.
+    Of those that double the rows all the same one hands it over too.
     """
-    name = context.pipeline.class_name
-    if "ControlNet" in name and name.endswith(("Img2ImgPipeline", "InpaintPipeline")):
+    if _doubles(context) and context.pipeline.class_name != "StableDiffusionControlNetPAGInpaintPipeline":
         return False
     return context.has(model or context.model) and context.option("time_cond_proj_dim", model=model) is not None
 
@@ -63,6 +68,10 @@ STABLE_DIFFUSION = PipelineFamily(
         "StableDiffusionControlNetPipeline",
         "StableDiffusionControlNetImg2ImgPipeline",
         "StableDiffusionControlNetInpaintPipeline",
+        "LatentConsistencyModelPipeline",
+        "LatentConsistencyModelImg2ImgPipeline",
+        "StableDiffusionDiffEditPipeline",
+        "StableDiffusionLDM3DPipeline",
     ),
     "stable_diffusion/pipeline_stable_diffusion.py",
     stable_diffusion_sizes,

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, IP_ADAPTER_SCALE, LORA_SCALE
+from attnfuse.tracing.specs.fixed_settings import IP_ADAPTER_SCALE, LORA_SCALE, ONE_CONTROLNET
 from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Refusal, Spec
-from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, hidden_size, with_controlnet
+from attnfuse.tracing.specs.shared.controlnets import (
+    CONDITIONING_SCALE,
+    controlnet_blocks,
+    hidden_size,
+    with_controlnet,
+)
 from attnfuse.tracing.specs.sizes import vae_scale
 
 
@@ -116,6 +121,7 @@ SD3_CONTROLNET = Spec(
         Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
         Input("pooled_projections", ("rows", "pooled_projection_dim")),
         Input("timestep", ("rows",), "float32", note="as the transformer's"),
+        CONDITIONING_SCALE,
     ),
     outputs=(
         Output("controlnet_block_{i}", "result[0][{i}]", lambda context: controlnet_blocks(context, "num_layers")),
@@ -127,7 +133,7 @@ SD3_CONTROLNET = Spec(
         else ""
     ),
     refuse=(Refusal("use_pos_embed", (True,)),),
-    fixed_settings=(CONDITIONING_SCALE,),
+    fixed_settings=(ONE_CONTROLNET,),
 )
 
 FAMILIES = (STABLE_DIFFUSION_3,)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from attnfuse.tracing.specs.context import SpecContext
-from attnfuse.tracing.specs.fixed_settings import ADAPTER_SCALE, CONDITIONING_SCALE, GUESS_MODE, UNION_OF_ONE
+from attnfuse.tracing.specs.fixed_settings import ADAPTER_SCALE, GUESS_MODE, ONE_CONTROLNET, UNION_OF_ONE
 from attnfuse.tracing.specs.patch_names import ATTENTION_TYPE
 from attnfuse.tracing.specs.pictures.stable_diffusion import (
     ADDED_CONDITIONS,
@@ -15,6 +17,7 @@ from attnfuse.tracing.specs.pictures.stable_diffusion import (
     residual_shapes,
 )
 from attnfuse.tracing.specs.record import Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.shared.controlnets import CONDITIONING_SCALE
 
 
 def _residuals(context: SpecContext) -> int:
@@ -37,6 +40,7 @@ CONTROLNET = Spec(
         Input("encoder_hidden_states", ("rows", "tokens", "context")),
         Input("controlnet_cond", ("rows", 3, "height", "width"), note="the picture of conditions, in pixels"),
         *ADDED_CONDITIONS,
+        CONDITIONING_SCALE,
     ),
     outputs=(
         Output("down_block_residual_{i}", "result[0][{i}]", _residuals),
@@ -54,7 +58,7 @@ CONTROLNET = Spec(
         Refusal("addition_embed_type", (None, "text_time")),
     ),
     fixed_settings=(
-        CONDITIONING_SCALE,
+        ONE_CONTROLNET,
         GUESS_MODE,
     ),
 )
@@ -78,6 +82,7 @@ CONTROLNET_UNION = Spec(
         Input("control_type", ("rows", "types"), note="1 for the picture's type, 0 for others"),
         Input("control_mode", (1,), "int64", to="control_type_idx.0", note="the picture's type, by its number"),
         *ADDED_CONDITIONS,
+        replace(CONDITIONING_SCALE, to="conditioning_scale.0"),
     ),
     outputs=CONTROLNET.outputs,
     sizes=lambda context: {**condition_sizes(context), "types": context.number("num_control_type", default=6)},
@@ -85,7 +90,7 @@ CONTROLNET_UNION = Spec(
     refuse=CONTROLNET.refuse,
     patches=(ATTENTION_TYPE,),
     fixed_settings=(
-        CONDITIONING_SCALE,
+        ONE_CONTROLNET,
         GUESS_MODE,
         UNION_OF_ONE,
     ),

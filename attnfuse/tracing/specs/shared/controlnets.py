@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.record import Input
+
+CONDITIONING_SCALE = Input(
+    "conditioning_scale",
+    (1,),
+    note="the pipeline's controlnet_conditioning_scale, and 0 where control_guidance_start and _end leave it out",
+)
+"""Every ControlNet multiplies all its outputs with it, as its last step."""
 
 
 def with_controlnet(context: SpecContext) -> bool:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
+from attnfuse.tracing.specs.pictures.flux_redux import FLUX_REDUX
+from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2
 from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
+from attnfuse.tracing.specs.pictures.stable_diffusion_edits import (
+    DEPTH_TO_IMAGE,
+    IMAGE_VARIATION,
+    PAINT_BY_EXAMPLE,
+    STABLE_UNCLIP,
+)
+from attnfuse.tracing.specs.pictures.stable_diffusion_grounded import GLIGEN_PICTURES
+from attnfuse.tracing.specs.pictures.unclip import UNCLIP
 from attnfuse.tracing.specs.record import Input, Output, Spec
 from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
 from attnfuse.tracing.specs.videos.stable_video import STABLE_VIDEO
-from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN
+from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN, two_pictures
 
 _PIXELS = Input("pixel_values", ("batch", "num_channels", "image_size", "image_size"))
 
@@ -22,7 +32,7 @@ def _picture(context: SpecContext) -> Sizes:
 _CLIP_VISION = Spec(
     class_name="CLIPVisionModelWithProjection",
     library="transformers",
-    families=(STABLE_VIDEO, I2VGEN),
+    families=(STABLE_VIDEO, I2VGEN, IMAGE_VARIATION, STABLE_UNCLIP, UNCLIP),
     models=("image_encoder",),
     source="stable_video_diffusion/pipeline_stable_video_diffusion.py",
     inputs=(_PIXELS,),
@@ -32,7 +42,8 @@ _CLIP_VISION = Spec(
 
 _CLIP_VISION_PRIOR = replace(
     _CLIP_VISION,
-    families=(KANDINSKY_PRIOR,),
+    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2, GLIGEN_PICTURES),
+    models=("image_encoder", "prior_image_encoder"),
     source="kandinsky/pipeline_kandinsky_prior.py",
     inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:])),),  # one picture at a time, or a black one
 )
@@ -42,7 +53,14 @@ _CLIP_VISION_WAN = replace(
     class_name="CLIPVisionModel",
     families=(WAN,),
     source="wan/pipeline_wan_i2v.py",
-    inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:]), note="the picture; a last one is another call"),),
+    inputs=(
+        replace(
+            _PIXELS,
+            shape=("pictures", *_PIXELS.shape[1:]),
+            note="the picture, and the last beside it where the transformer has pos_embed_seq_len",
+        ),
+    ),
+    sizes=lambda context: {**_picture(context), "pictures": 2 if two_pictures(context) else 1},
     outputs=(Output("image_embeds", "result[2][-2]"),),
     fixed={"output_hidden_states": True, "return_dict": False},
 )
@@ -54,7 +72,40 @@ _CLIP_VISION_SKY_REELS = replace(
     source="skyreels_v2/pipeline_skyreels_v2_i2v.py",
 )
 
+_PAINTED_EXAMPLE = replace(
+    _CLIP_VISION,
+    class_name="PaintByExampleImageEncoder",
+    families=(PAINT_BY_EXAMPLE,),
+    source=PAINT_BY_EXAMPLE.source,
+    outputs=(Output("image_embeds"), Output("uncond_vector", "result[1]")),
+    fixed={"return_uncond_vector": True},
+)
+
+_DEPTH = replace(
+    _CLIP_VISION,
+    class_name="DPTForDepthEstimation",
+    families=(DEPTH_TO_IMAGE,),
+    models=("depth_estimator",),
+    source=DEPTH_TO_IMAGE.source,
+    outputs=(Output("predicted_depth"),),
+)
+
+# The states of Siglip's patches, whatever it pools them to.
+_SIGLIP = Spec(
+    class_name="SiglipVisionModel",
+    library="transformers",
+    families=(FLUX_REDUX,),
+    models=("image_encoder",),
+    source="flux/pipeline_flux_prior_redux.py",
+    inputs=(_PIXELS,),
+    outputs=(Output("last_hidden_state"),),
+    sizes=_picture,
+)
+
 SPECS = (
+    _PAINTED_EXAMPLE,
+    _DEPTH,
+    _SIGLIP,
     _CLIP_VISION,
     _CLIP_VISION_PRIOR,
     _CLIP_VISION_WAN,

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, TEXT_DECODER
+from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, SEEN_PICTURE, TEXT_DECODER
 from attnfuse.tracing.specs.pictures.cogview import COGVIEW_4
 from attnfuse.tracing.specs.pictures.flux import FLUX_2
 from attnfuse.tracing.specs.pictures.kolors import KOLORS
 from attnfuse.tracing.specs.pictures.lumina import LUMINA, LUMINA_2
-from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE
+from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE, QWEN_IMAGE_EDIT, seen_picture
 from attnfuse.tracing.specs.pictures.sana import SANA, uncounted_instruction
 from attnfuse.tracing.specs.record import Input, Output, Spec
 from attnfuse.tracing.specs.shared.text_encoders import IDS, MASK, text_tokens
@@ -30,6 +30,20 @@ _LLAMA = Spec(
     fixed={"output_hidden_states": True},
     sizes=text_tokens,
     patches=(TEXT_DECODER,),
+)
+
+_LLAVA = replace(
+    _LLAMA,
+    class_name="LlavaForConditionalGeneration",
+    source="hunyuan_video/pipeline_hunyuan_video_image2video.py",
+    inputs=(
+        IDS,
+        MASK,
+        Input("position_ids", ("batch", "text_tokens"), "int64"),
+        Input("pixel_values", ("batch", 3, 336, 336)),
+    ),
+    broken="mindone's puts a picture's patches in the place of one token, and fails where the pipeline gives it a token"
+    " for each patch",
 )
 
 _GLM = replace(
@@ -91,6 +105,32 @@ _QWEN_2_5_VL = replace(
     check=_window,
 )
 
+
+def _seen_sizes(context: SpecContext) -> Sizes:
+    """All patches of all pictures, and the values of one: of two frames, which a picture is made of."""
+    options, sizes = context.option("vision_config") or {}, context.sizes
+    side, frames = options.get("patch_size", 14), options.get("temporal_patch_size", 2)
+    return {
+        **text_tokens(context),
+        "patches": sizes["batch"] * sizes["seen_rows"] * sizes["seen_columns"],
+        "values": 3 * frames * side * side,
+    }
+
+
+_QWEN_2_5_VL_SEEING = replace(
+    _QWEN_2_5_VL,
+    families=(QWEN_IMAGE_EDIT,),
+    source="qwenimage/pipeline_qwenimage_edit.py",
+    inputs=(
+        IDS,
+        MASK,
+        Input("pixel_values", ("patches", "values"), "float32", note="the processor's, of the picture that is edited"),
+    ),
+    sizes=_seen_sizes,
+    constants=seen_picture,
+    patches=(TEXT_DECODER, SEEN_PICTURE),
+)
+
 _FLUX_2_LAYERS = (10, 20, 30)
 """Before which layers the states are that Flux2's pipeline lays side by side; it may be told others."""
 
@@ -137,11 +177,13 @@ _CHAT_GLM = replace(
 
 SPECS = (
     _LLAMA,
+    _LLAVA,
     _GLM,
     _GEMMA,
     _GEMMA_2,
     _GEMMA_2_PENULTIMATE,
     _QWEN_2_5_VL,
+    _QWEN_2_5_VL_SEEING,
     _MISTRAL_3,
     _CHAT_GLM,
 )

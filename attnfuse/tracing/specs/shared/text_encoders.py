@@ -10,14 +10,20 @@ from attnfuse.tracing.specs.fixed_settings import LAST_BUT_ONE, LAST_LAYER, LORA
 from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, PLAIN_RESULTS
 from attnfuse.tracing.specs.pictures.aura_flow import AURA_FLOW
 from attnfuse.tracing.specs.pictures.cogview import COGVIEW_3
+from attnfuse.tracing.specs.pictures.deepfloyd_if import DEEPFLOYD_IF
 from attnfuse.tracing.specs.pictures.flux import FLUX
+from attnfuse.tracing.specs.pictures.flux_redux import FLUX_REDUX
 from attnfuse.tracing.specs.pictures.hunyuan_dit import HUNYUAN_DIT
-from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY
+from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2
 from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
+from attnfuse.tracing.specs.pictures.marigold import MARIGOLD
 from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
-from attnfuse.tracing.specs.record import Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.pictures.stable_diffusion_edits import LATENT_UPSCALE, STABLE_UNCLIP
+from attnfuse.tracing.specs.pictures.unclip import UNCLIP
+from attnfuse.tracing.specs.pictures.wuerstchen import STABLE_CASCADE, WUERSTCHEN
+from attnfuse.tracing.specs.record import Input, Output, Refusal, Skip, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.sound.stable_audio import STABLE_AUDIO
 from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF
@@ -33,7 +39,8 @@ from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN
 
 def text_tokens(context: SpecContext) -> Sizes:
     """A text encoder of its own length has it under its own name."""
-    return {"text_tokens": context.sizes.get(f"{context.model}_tokens", context.sizes["tokens"])}
+    own = f"{context.model}_tokens"
+    return {"text_tokens": context.sizes[own if own in context.sizes else "tokens"]}
 
 
 def clip_tokens(context: SpecContext) -> Sizes:
@@ -56,10 +63,14 @@ _HIDDEN_STATES = {"output_hidden_states": True, "return_dict": False}
 # With it the pipeline hands over an attention mask too.
 _NO_MASK = (Refusal("use_attention_mask", (False, None)),)
 
+# Of an earlier layer the state is normalised as the last one's is; XL and 3, which begin one earlier, take it as it is.
+_SKIP = Skip("last_hidden_state", "self.{model}.text_model.final_layer_norm(result[2][-{back}])", 1)
+_SKIP_PENULTIMATE = Skip("penultimate_hidden_state", "result[2][-{back}]", 2)
+
 CLIP = Spec(
     class_name="CLIPTextModel",
     library="transformers",
-    families=(STABLE_DIFFUSION, FLUX, HUNYUAN_VIDEO, ANIMATE_DIFF),
+    families=(STABLE_DIFFUSION, ANIMATE_DIFF),
     models=("text_encoder", "text_encoder_2"),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
@@ -70,12 +81,22 @@ CLIP = Spec(
         LORA_SCALE,
         LAST_LAYER,
     ),
+    skip=_SKIP,
+)
+
+# These have no clip_skip.
+CLIP_WHOLE = replace(
+    CLIP,
+    families=(FLUX, FLUX_REDUX, HUNYUAN_VIDEO),
+    source="flux/pipeline_flux.py",
+    fixed_settings=(LORA_SCALE,),
+    skip=None,
 )
 
 CLIP_PROJECTED = Spec(
     class_name="CLIPTextModelWithProjection",
     library="transformers",
-    families=(STABLE_DIFFUSION, KANDINSKY_PRIOR),
+    families=(STABLE_DIFFUSION,),
     models=("text_encoder",),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(IDS,),
@@ -86,6 +107,32 @@ CLIP_PROJECTED = Spec(
         LORA_SCALE,
         LAST_LAYER,
     ),
+    skip=_SKIP,
+)
+
+CLIP_PROJECTED_WHOLE = replace(
+    CLIP_PROJECTED,
+    families=(KANDINSKY_PRIOR, KANDINSKY, KANDINSKY_2_2, UNCLIP),
+    models=("text_encoder", "prior_text_encoder"),
+    source="kandinsky2_2/pipeline_kandinsky2_2_prior.py",
+    fixed_settings=(LORA_SCALE,),
+    skip=None,
+)
+
+# Of the last layer, before what norms it.
+_CLIP_LAST = replace(
+    CLIP,
+    families=(LATENT_UPSCALE,),
+    models=("text_encoder",),
+    source=LATENT_UPSCALE.source,
+    outputs=(Output("last_layer_state", "result[2][-1]"), Output("pooler_output", "result[1]")),
+    fixed=_HIDDEN_STATES,
+    fixed_settings=(),
+    skip=None,
+)
+
+_CLIP_OF_PRIOR = replace(
+    CLIP_PROJECTED_WHOLE, families=(STABLE_UNCLIP,), models=("prior_text_encoder",), source=STABLE_UNCLIP.source
 )
 
 # XL and 3 condition on the last layer's input, and on what the whole encoder pools to.
@@ -104,6 +151,7 @@ CLIP_PENULTIMATE = Spec(
         LORA_SCALE,
         LAST_BUT_ONE,
     ),
+    skip=_SKIP_PENULTIMATE,
 )
 
 CLIP_PROJECTED_PENULTIMATE = Spec(
@@ -121,12 +169,13 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
         LORA_SCALE,
         LAST_BUT_ONE,
     ),
+    skip=_SKIP_PENULTIMATE,
 )
 
 T5 = Spec(
     class_name="T5EncoderModel",
     library="transformers",
-    families=(STABLE_DIFFUSION_3, FLUX, COGVIEW_3, COGVIDEOX, CONSIS_ID, LTX),
+    families=(STABLE_DIFFUSION_3, FLUX, FLUX_REDUX, COGVIEW_3, COGVIDEOX, CONSIS_ID),
     models=("text_encoder_3", "text_encoder_2", "text_encoder"),
     source="stable_diffusion_3/pipeline_stable_diffusion_3.py",
     inputs=(IDS,),
@@ -138,7 +187,7 @@ MASK = Input("attention_mask", ("batch", "text_tokens"), "int64", note="the toke
 
 T5_MASKED = replace(
     T5,
-    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, LATTE, STABLE_AUDIO, AUDIO_LDM_2),
+    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, DEEPFLOYD_IF, LATTE, STABLE_AUDIO, AUDIO_LDM_2),
     models=("text_encoder", "text_encoder_2"),
     source="pixart_alpha/pipeline_pixart_alpha.py",
     inputs=(IDS, MASK),
@@ -150,6 +199,22 @@ T5_MOCHI = replace(
     models=("text_encoder",),
     source="mochi/pipeline_mochi.py",
     inputs=(IDS, replace(MASK, dtype="bool")),
+)
+
+T5_LTX = replace(
+    T5_MASKED,
+    families=(LTX,),
+    models=("text_encoder",),
+    source="ltx/pipeline_ltx_condition.py",
+    inputs=(
+        IDS,
+        replace(
+            MASK,
+            dtype="bool",
+            when=lambda context: context.runs("LTXConditionPipeline"),
+            only="the pipeline is LTXCondition",
+        ),
+    ),
 )
 
 T5_COSMOS = replace(
@@ -168,6 +233,33 @@ UMT5 = replace(
     families=(AURA_FLOW, SKY_REELS_2, WAN),
     models=("text_encoder",),
     source="aura_flow/pipeline_aura_flow.py",
+)
+
+CLIP_WUERSTCHEN = replace(
+    CLIP,
+    families=(WUERSTCHEN,),
+    models=("text_encoder", "prior_text_encoder"),
+    source="wuerstchen/pipeline_wuerstchen_prior.py",
+    inputs=(IDS, MASK),
+    outputs=(Output("last_hidden_state"),),
+)
+
+CLIP_CASCADE = replace(
+    CLIP_PROJECTED,
+    families=(STABLE_CASCADE,),
+    models=("text_encoder", "prior_text_encoder"),
+    source="stable_cascade/pipeline_stable_cascade_prior.py",
+    inputs=(IDS, MASK),
+    outputs=(Output("last_layer_state", "result[2][-1]"), Output("text_embeds")),
+    fixed=_HIDDEN_STATES,
+)
+
+CLIP_MARIGOLD = replace(
+    CLIP,
+    families=(MARIGOLD,),
+    models=("text_encoder",),
+    source="marigold/pipeline_marigold_depth.py",
+    inputs=(replace(IDS, shape=(1, "text_tokens"), note="an empty text, once for all"),),
 )
 
 CLIP_KANDINSKY_5 = replace(
@@ -221,14 +313,22 @@ CLAP_TEXT = Spec(
 
 SPECS = (
     CLIP,
+    CLIP_WHOLE,
     CLIP_PROJECTED,
+    CLIP_PROJECTED_WHOLE,
+    _CLIP_LAST,
+    _CLIP_OF_PRIOR,
     CLIP_PENULTIMATE,
     CLIP_PROJECTED_PENULTIMATE,
     T5,
     T5_MASKED,
     T5_MOCHI,
+    T5_LTX,
     T5_COSMOS,
     CLIP_KANDINSKY_5,
+    CLIP_WUERSTCHEN,
+    CLIP_CASCADE,
+    CLIP_MARIGOLD,
     UMT5,
     BERT,
     MULTILINGUAL_CLIP,

@@ -14,13 +14,22 @@ from attnfuse.tracing.specs.pictures.hunyuan_dit import HUNYUAN_DIT
 from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2, KANDINSKY_3
 from attnfuse.tracing.specs.pictures.kolors import KOLORS
 from attnfuse.tracing.specs.pictures.lumina import LUMINA, LUMINA_2
+from attnfuse.tracing.specs.pictures.marigold import MARIGOLD
 from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.sana import SANA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
+from attnfuse.tracing.specs.pictures.stable_diffusion_edits import LATENT_UPSCALE, UPSCALE
 from attnfuse.tracing.specs.record import FixedSetting, Input, Output, Refusal, Spec
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF
+from attnfuse.tracing.specs.videos.animate_diff_variants import (
+    ANIMATE_DIFF_XL,
+    TEXT_TO_VIDEO,
+    TEXT_TO_VIDEO_ZERO,
+    TEXT_TO_VIDEO_ZERO_XL,
+    VIDEO_TO_VIDEO,
+)
 from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
 from attnfuse.tracing.specs.videos.latte import LATTE
 
@@ -41,6 +50,7 @@ _AS_HELD = (
     I2VGEN,
     LATTE,
     AUDIO_LDM_2,
+    MARIGOLD,
 )
 """Families that run an AutoencoderKL in the type they are held in."""
 
@@ -102,7 +112,7 @@ _FRAME_LATENTS = ("images", "latent_channels", "latent_height", "latent_width")
 
 _FRAMES_DECODER = replace(
     KL_DECODER,
-    families=(ANIMATE_DIFF, LATTE),
+    families=(ANIMATE_DIFF, LATTE, TEXT_TO_VIDEO_ZERO),
     source="animatediff/pipeline_animatediff.py",
     inputs=(Input("latents", _FRAME_LATENTS, to="z", note="every frame's"),),
     sizes=_decoded_frames,
@@ -134,6 +144,22 @@ def _upcast_always(context: SpecContext) -> str:
     return "float32" if _force_upcast(context) else context.dtype
 
 
+_FRAMES_ENCODER = replace(
+    KL_ENCODER,
+    families=(TEXT_TO_VIDEO,),
+    source="text_to_video_synthesis/pipeline_text_to_video_synth_img2img.py",
+    inputs=(Input("image", ("images", "in_channels", "height", "width"), to="x", note="every frame of a video"),),
+    sizes=_decoded_frames,
+)
+
+_ANIMATED_ENCODER = replace(
+    _FRAMES_ENCODER,
+    families=(VIDEO_TO_VIDEO,),
+    source=VIDEO_TO_VIDEO.source,
+    sizes=lambda context: {"images": context.sizes["frames"]},  # one video after the other
+    dtype=_upcast_always,
+)
+
 _XL_DECODER = replace(
     KL_DECODER,
     families=(STABLE_DIFFUSION_XL,),
@@ -146,6 +172,22 @@ _XL_ENCODER = replace(
     families=(STABLE_DIFFUSION_XL,),
     source="stable_diffusion_xl/pipeline_stable_diffusion_xl_img2img.py",
     dtype=_upcast_always,
+)
+
+_XL_FRAMES_DECODER = replace(
+    _FRAMES_DECODER,
+    families=(TEXT_TO_VIDEO_ZERO_XL, ANIMATE_DIFF_XL),
+    source=TEXT_TO_VIDEO_ZERO_XL.source,
+    dtype=upcast_half,
+)
+
+_UPSCALE_DECODER = replace(_XL_DECODER, families=(UPSCALE,), source=UPSCALE.source)
+
+_LATENT_UPSCALE_ENCODER = replace(
+    KL_ENCODER,
+    families=(LATENT_UPSCALE,),
+    source=LATENT_UPSCALE.source,
+    inputs=(Input("image", ("batch", "in_channels", "picture_height", "picture_width"), to="x"),),
 )
 
 _KOLORS_DECODER = replace(_XL_DECODER, families=(KOLORS,), source="kolors/pipeline_kolors.py")
@@ -224,9 +266,14 @@ _DC_ENCODER = replace(
 SPECS = (
     KL_DECODER,
     _FRAMES_DECODER,
+    _FRAMES_ENCODER,
+    _ANIMATED_ENCODER,
     KL_ENCODER,
     _XL_DECODER,
     _XL_ENCODER,
+    _XL_FRAMES_DECODER,
+    _UPSCALE_DECODER,
+    _LATENT_UPSCALE_ENCODER,
     _KOLORS_DECODER,
     _KOLORS_ENCODER,
     _AURA_FLOW_DECODER,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION, ONE_TILE, UNCHUNKED, WHOLE_VIDEO
-from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE
+from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE, QWEN_IMAGE_EDIT, encoded_picture
 from attnfuse.tracing.specs.record import Input, Output, no_sizes
 from attnfuse.tracing.specs.shared.vaes import KL_DECODER, KL_ENCODER, upcast_half
 from attnfuse.tracing.specs.videos.allegro import ALLEGRO
@@ -67,13 +67,23 @@ _COGVIDEOX_DECODER = replace(
     outputs=_VIDEO,
 )
 
+
+def _enlarged(context: SpecContext) -> Sizes:
+    factor = 2 if context.runs("LTXLatentUpsamplePipeline") else 1
+    return {f"decoded_{side}": factor * context.sizes[f"latent_{side}"] for side in ("height", "width")}
+
+
 _LTX_DECODER = replace(
     _COGVIDEOX_DECODER,
     class_name="AutoencoderKLLTXVideo",
     families=(LTX,),
     source="ltx/pipeline_ltx.py",
     inputs=(
-        _VIDEO_LATENTS,
+        replace(
+            _VIDEO_LATENTS,
+            shape=("batch", "latent_channels", "latent_frames", "decoded_height", "decoded_width"),
+            note="twice as high and wide where the pipeline makes them larger (LTXLatentUpsample)",
+        ),
         Input(
             "timestep",
             ("batch",),
@@ -83,6 +93,7 @@ _LTX_DECODER = replace(
             note="how much noise the latents were given: `decode_timestep`",
         ),
     ),
+    sizes=_enlarged,
 )
 
 _HUNYUAN_VIDEO_DECODER = replace(
@@ -102,7 +113,14 @@ _VIDEO_ENCODER = replace(
 
 def _encoded_frames(context: SpecContext) -> Sizes:
     """Of a video all, of a picture one."""
-    of_picture = context.pipeline.class_name in ("CogVideoXImageToVideoPipeline", "ConsisIDPipeline")
+    of_picture = context.runs(
+        "CogVideoXImageToVideoPipeline",
+        "ConsisIDPipeline",
+        "LTXImageToVideoPipeline",
+        "LTXConditionPipeline",
+        "HunyuanSkyreelsImageToVideoPipeline",
+        "HunyuanVideoImageToVideoPipeline",
+    )
     return {"encoded_frames": 1 if of_picture else context.sizes["frames"]}
 
 
@@ -116,21 +134,21 @@ _COGVIDEOX_ENCODER = replace(
             "video",
             ("batch", "in_channels", "encoded_frames", "height", "width"),
             to="x",
-            note="one frame where the pipeline starts from a picture (CogVideoXImageToVideo, ConsisID)",
+            note="one frame where the pipeline is given a picture",
         ),
     ),
     sizes=_encoded_frames,
 )
 
 _LTX_ENCODER = replace(
-    _VIDEO_ENCODER,
+    _COGVIDEOX_ENCODER,
     class_name="AutoencoderKLLTXVideo",
     families=(LTX,),
     source="ltx/pipeline_ltx_condition.py",
 )
 
 _HUNYUAN_VIDEO_ENCODER = replace(
-    _VIDEO_ENCODER,
+    _COGVIDEOX_ENCODER,
     class_name="AutoencoderKLHunyuanVideo",
     families=(HUNYUAN_VIDEO, KANDINSKY_5),
     source="hunyuan_video/pipeline_hunyuan_video_image2video.py",
@@ -244,19 +262,38 @@ _WAN_DECODER = replace(
     patches=(WHOLE_VIDEO,),
 )
 
+
+def _wan_encoded_frames(context: SpecContext) -> Sizes:
+    """`overlap_history` has no default; 17 is what its documentation recommends."""
+    if context.runs("SkyReelsV2DiffusionForcingVideoToVideoPipeline"):
+        return {"encoded_frames": 17}
+    apart = context.runs("WanImageToVideoPipeline") and context.pipeline.options.get("expand_timesteps")
+    one = apart or context.runs("SkyReelsV2DiffusionForcingImageToVideoPipeline")
+    return {"encoded_frames": 1 if one else context.sizes["frames"]}
+
+
 _WAN_ENCODER = replace(
     _VIDEO_ENCODER,
     class_name="AutoencoderKLWan",
     families=(WAN, SKY_REELS_2, COSMOS),
     source="wan/pipeline_wan_video2video.py",
-    inputs=(Input("video", ("batch", 3, "frames", "height", "width"), to="x"),),
+    inputs=(
+        Input(
+            "video",
+            ("batch", 3, "encoded_frames", "height", "width"),
+            to="x",
+            note="one frame where the pipeline has expand_timesteps or starts from a picture by diffusion forcing; the"
+            " 17 that it continues where that continues a film",
+        ),
+    ),
+    sizes=_wan_encoded_frames,
     patches=(WHOLE_VIDEO,),
 )
 
 _QWEN_DECODER = replace(
     _WAN_DECODER,
     class_name="AutoencoderKLQwenImage",
-    families=(QWEN_IMAGE,),
+    families=(QWEN_IMAGE, QWEN_IMAGE_EDIT),
     source="qwenimage/pipeline_qwenimage.py",
     inputs=(replace(_VIDEO_LATENTS, shape=("batch", "z_dim", 1, "latent_height", "latent_width")),),
 )
@@ -264,9 +301,17 @@ _QWEN_DECODER = replace(
 _QWEN_ENCODER = replace(
     _WAN_ENCODER,
     class_name="AutoencoderKLQwenImage",
-    families=(QWEN_IMAGE,),
+    families=(QWEN_IMAGE, QWEN_IMAGE_EDIT),
     source="qwenimage/pipeline_qwenimage_img2img.py",
-    inputs=(Input("image", ("batch", 3, 1, "height", "width"), to="x", note="a video of one frame"),),
+    inputs=(
+        Input(
+            "image",
+            ("batch", 3, 1, "encoded_height", "encoded_width"),
+            to="x",
+            note="a video of one frame; in Edit the picture that is edited",
+        ),
+    ),
+    sizes=encoded_picture,
 )
 
 SPECS = (

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, GUESS_MODE, IP_ADAPTER_SCALE, LORA_SCALE
+from attnfuse.tracing.specs.fixed_settings import GUESS_MODE, IP_ADAPTER_SCALE, LORA_SCALE, ONE_CONTROLNET
 from attnfuse.tracing.specs.pictures.stable_diffusion import controlnet_residuals, one_context
 from attnfuse.tracing.specs.pictures.stable_diffusion_controls import CONTROLNET
 from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
+from attnfuse.tracing.specs.shared.controlnets import CONDITIONING_SCALE
 from attnfuse.tracing.specs.sizes import vae_scale, video_sizes
 
 
@@ -64,6 +65,7 @@ MOTION_CONTROLNET = replace(
         Input("timestep", (1,), "timestep", note="as the UNet's"),
         Input("encoder_hidden_states", ("text_rows", "tokens", "context")),
         Input("controlnet_cond", ("text_rows", 3, "height", "width"), note="the pictures of conditions, in pixels"),
+        CONDITIONING_SCALE,
     ),
     refuse=(
         *(refusal for refusal in CONTROLNET.refuse if refusal.option != "addition_embed_type"),
@@ -106,12 +108,13 @@ SPARSE_CONTROLNET = Spec(
             (1, 1, "frames", "condition_height", "condition_width"),
             note="1 for frames with a picture of conditions, 0 for others",
         ),
+        CONDITIONING_SCALE,
     ),
     outputs=CONTROLNET.outputs,
     sizes=_sparse_sizes,
     check=one_context,
     fixed_settings=(
-        CONDITIONING_SCALE,
+        ONE_CONTROLNET,
         GUESS_MODE,
     ),
 )

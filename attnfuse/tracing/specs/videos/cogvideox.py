@@ -31,7 +31,12 @@ def _cogvideox(context: SpecContext) -> Sizes:
 
 COGVIDEOX = PipelineFamily(
     "CogVideoX",
-    ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline", "CogVideoXVideoToVideoPipeline"),
+    (
+        "CogVideoXPipeline",
+        "CogVideoXImageToVideoPipeline",
+        "CogVideoXVideoToVideoPipeline",
+        "CogVideoXFunControlPipeline",
+    ),
     "cogvideo/pipeline_cogvideox.py",
     _cogvideox,
 )
