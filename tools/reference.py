@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 import attnfuse.errors
 from attnfuse.cli.entry import cli
+from attnfuse.cli.help import HELP_OPTIONS
 from attnfuse.decisions import AppliedIdentity, FailureReason, NotTaken, Obligation, SiteFacts, SiteRecord
 from attnfuse.live import Outcome
 from attnfuse.live import compile as compile_live
@@ -51,7 +52,7 @@ def command_line() -> str:
         "",
     ]
     for name, command in _commands("attnfuse", cli):
-        context = click.Context(command, info_name=name)
+        context = click.Context(command, info_name=name, help_option_names=HELP_OPTIONS["help_option_names"])
         lines += [f"## {name}", "", "```text", f"{name} {' '.join(command.collect_usage_pieces(context))}", "```", ""]
         lines += [*_prose(command.help or ""), ""]
         rows = [record for option in command.params if (record := option.get_help_record(context)) is not None]

@@ -19,6 +19,7 @@ from attnfuse.cli.components import components_command
 from attnfuse.cli.console import encode_what_cannot_be, say
 from attnfuse.cli.defects import keep_details, report_defect
 from attnfuse.cli.explain import explain_command
+from attnfuse.cli.help import HELP_OPTIONS
 from attnfuse.cli.inspect import inspect_command
 from attnfuse.cli.passes import passes_command
 from attnfuse.cli.plugins import plugins_command
@@ -109,7 +110,7 @@ def _told(arguments: Sequence[str], kind: str, message: str, code: int) -> int:
     return code
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(context_settings={**HELP_OPTIONS, "max_content_width": 110})
 @click.version_option(__version__, prog_name="attnfuse")
 def cli() -> None:
     """Compile mindone diffusers pipelines to MindIR with every provable attention fused for Ascend."""

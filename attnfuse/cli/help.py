@@ -59,10 +59,15 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
 """By title the options in it, as the parameters of commands are called; what is in none stands last."""
 
 
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
 class HelpfulCommand(click.Command):
     """A command whose help has sections; `examples` are command lines, `codes` its exit codes beside 0 and 2."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), codes: Sequence[int] = (), **kwargs: Any) -> None:
+        # Of its own: click keeps the help option of the first context, which need not have been made by the group.
+        kwargs.setdefault("context_settings", HELP_OPTIONS)
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
         self.codes = tuple(codes)

@@ -63,6 +63,7 @@ _ACROSS = {
     "runtime/schedulers/test_against_mindone": "every scheduler, held to mindone's own",
     "targets/test_soc_limits": "every limit of every SoC",
     "runtime/test_wheel": "the runtime's wheel, built and installed by itself",
+    "tracing/test_clip_skip": "the state of an earlier layer of CLIP, from the option to the graph",
     "tracing/test_recorded_calls": "what pipelines hand to their models, beside the plans",
     "tracing/test_pipelines": "every pipeline family through a compile",
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
