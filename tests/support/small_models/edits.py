@@ -13,11 +13,11 @@ LATENT_UPSCALE_UNET: Config = {
     "_class_name": "UNet2DConditionModel",
     "act_fn": "gelu",
     "attention_head_dim": 8,
-    "block_out_channels": [32, 64],
+    "block_out_channels": [32, 32, 64, 64],  # in pairs: what comes up is told by that
     "conv_in_kernel": 1,
     "conv_out_kernel": 1,
     "cross_attention_dim": 64,
-    "down_block_types": ["KDownBlock2D", "KCrossAttnDownBlock2D"],
+    "down_block_types": ["KDownBlock2D", *["KCrossAttnDownBlock2D"] * 3],
     "in_channels": 8,
     "layers_per_block": 1,
     "mid_block_type": None,
@@ -30,7 +30,7 @@ LATENT_UPSCALE_UNET: Config = {
     "time_embedding_act_fn": "gelu",
     "time_embedding_type": "fourier",
     "timestep_post_act": "gelu",
-    "up_block_types": ["KCrossAttnUpBlock2D", "KUpBlock2D"],
+    "up_block_types": [*["KCrossAttnUpBlock2D"] * 3, "KUpBlock2D"],
 }
 
 UNCLIP_DECODER: Config = {
