@@ -243,7 +243,8 @@ def _check_golden(request: CompileRequest, source: Source) -> None:
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
     """The source, of which nothing was traced yet, what is known of earlier compiles, and the passes to run."""
-    check_asked(request.target, request.dtype)
+    for dtype in (request.dtype, *dict(request.shapes.dtypes).values()):
+        check_asked(request.target, dtype)
     passes = pass_manager.chosen(request.policy.options)
     known, source = Incremental(None), request.source
     if isinstance(source, str):

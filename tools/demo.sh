@@ -23,4 +23,6 @@ if [ $# -eq 0 ]; then
     say "a picture of its graphs, and one of the same graphs unfused, on this machine's CPU; the weights are random:"
     "$VENV/bin/attnfuse" compare build/demo --against demo:stable-diffusion --cache-dir "$cache" -o build/demo-picture \
         </dev/null
+    say
+    say "the picture: build/demo-picture/picture.png; the report, for a browser: build/demo/report.html"
 fi

@@ -21,6 +21,7 @@ from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.log import log_stages, log_to
 from attnfuse.cli.options import (
     PATH,
+    dtype_of,
     fetch_of,
     json_option,
     log_options,
@@ -179,11 +180,11 @@ def _recorded(written: Written, folder: Path) -> str:
 
 def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRequest:
     """The source, to be traced as it was for the output as far as its manifest tells, or as the options say."""
-    types = {component.dtype for component in written.manifest.components}
+    dtype = dtype_of(options)
     return SourceRequest(
         source=against,
-        dtype=next(iter(types)) if options["dtype"] is None and len(types) == 1 else options["dtype"],
-        shapes=_shapes(written, shapes_of(options)),
+        dtype=dtype,
+        shapes=_shapes(written, shapes_of(options), dtype),
         given=() if options["inputs_file"] is None else read_inputs(options["inputs_file"]),
         loras=tuple(map(parse_lora, options["loras"])),
         fetch=fetch_of(options),
@@ -197,10 +198,13 @@ _TOLD = ("guidance_rows", "timestep_dtype", CLIP_SKIP)
 """What of the shapes and types is told of a component by what it has fixed."""
 
 
-def _shapes(written: Written, given: ShapeOptions) -> ShapeOptions:
-    """What is given, and what the manifest tells of the rest."""
+def _shapes(written: Written, given: ShapeOptions, dtype: str | None = None) -> ShapeOptions:
+    """What is given, and what the manifest tells of the rest: of types, where none is."""
     components = {component.name: component for component in written.manifest.components}
     found: dict[str, Any] = {}
+    if dtype is None and not given.dtypes:
+        types = ((component.name, component.dtype) for component in components.values())
+        given = replace(given, dtypes=tuple((name, one) for name, one in types if one is not None))
     if (decoder := components.get("vae_decoder")) is not None and -1 not in decoder.inputs[0].shape:
         found["batch"] = decoder.inputs[0].shape[0]
         found["height"], found["width"] = decoder.outputs[0].shape[-2:]

@@ -10,7 +10,7 @@ import click
 
 from attnfuse.cli.console import say
 from attnfuse.cli.help import HelpfulCommand
-from attnfuse.cli.options import beside_options, fetch_of, json_option, shape_options, shapes_of, with_options
+from attnfuse.cli.options import beside_options, dtype_of, fetch_of, json_option, shape_options, shapes_of, with_options
 from attnfuse.errors import SourceError
 from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.sources import survey_source
@@ -28,14 +28,14 @@ from attnfuse.tracing.inputs import read_inputs
 )
 @with_options(click.argument("source"), *shape_options, *beside_options)
 @json_option
-def components_command(source: str, dtype: str | None, inputs_file: Path | None, as_json: bool, **options: Any) -> int:
+def components_command(source: str, inputs_file: Path | None, as_json: bool, **options: Any) -> int:
     """List the parts of the pipeline SOURCE, and what each would be traced with, or why not; nothing is traced.
 
     Where parts do not fit together (a text encoder and the attention over its text, latents and the denoiser, a
     ControlNet and the UNet) it says so, and the exit code is 3.
     """
     given = () if inputs_file is None else read_inputs(inputs_file)
-    parts = survey_source(source, dtype, shapes_of(options), given, fetch_of(options))
+    parts = survey_source(source, dtype_of(options), shapes_of(options), given, fetch_of(options))
     if as_json:
         click.echo(json.dumps(parts_document(parts), indent=1, ensure_ascii=False))
     else:

@@ -20,7 +20,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         *(
             "components",
             "exclude",
-            "dtype",
+            "dtypes",
             "batch",
             "dynamic",
             "height",

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from attnfuse.cli.sizes import size_option
 from attnfuse.errors import UsageError
-from attnfuse.names import counted
+from attnfuse.names import counted, nearest
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
 from attnfuse.targets.names import soc_named
@@ -47,6 +47,37 @@ class SocName(click.ParamType):  # type: ignore[type-arg]  # not generic in olde
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(name) for name in SOCS if name.startswith(incomplete.lower())]
+
+
+class Dtypes(click.ParamType):  # type: ignore[type-arg]  # not generic in older releases
+    """A type for all components, or `NAME=TYPE` for one, several of these parted by commas: (name, type) of each."""
+
+    name = "types"
+    _KNOWN = (AUTO, *FLOAT_DTYPES)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[tuple[str, str], ...]:
+        found = []
+        for text in str(value).split(","):
+            name, equals, dtype = (part.strip() for part in text.rpartition("="))
+            if dtype not in self._KNOWN or (equals and not name):
+                self.fail(
+                    f"{text!r} is no type; give one of {', '.join(self._KNOWN)}, or NAME=TYPE for one component"
+                    f"{self._meant(dtype)}",
+                    param,
+                    ctx,
+                )
+            found.append((name, dtype))
+        return tuple(found)
+
+    def _meant(self, dtype: str) -> str:
+        near = nearest(dtype, self._KNOWN)
+        return "." if near is None else f"; did you mean {near}?"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        begun, last = re.fullmatch(r"((?:.*[,=])?)([^,=]*)", incomplete, re.DOTALL).groups()  # type: ignore[union-attr]
+        return [CompletionItem(f"{begun}{name}") for name in self._KNOWN if name.startswith(last)]
 
 
 PATH = NamedPath(path_type=Path)
@@ -94,6 +125,7 @@ SHAPES = (
     "dynamic",
     "timestep_dtype",
     "clip_skip",
+    "dtypes",
 )
 """What of `shape_options`, as the command's parameters are called, says which shapes and types inputs have."""
 
@@ -106,10 +138,13 @@ def shapes_of(options: Mapping[str, Any]) -> ShapeOptions:
             of = f" of {name}" if name else ""
             raise UsageError(f"--sequence-length{of} is given twice, {lengths[name]} and {length}; drop one.")
     plain = lengths.pop("", None)
+    types = _types(options)
+    types.pop("", None)
     return ShapeOptions(
-        **{name: options[name] for name in SHAPES if name != "sequence_lengths"},
+        **{name: options[name] for name in SHAPES if name not in ("sequence_lengths", "dtypes")},
         sequence_length=plain,
         sequence_lengths=tuple(lengths.items()),
+        dtypes=tuple(types.items()),
     )
 
 
@@ -119,6 +154,21 @@ def refuse_given(context: click.Context, parameters: Collection[str], why: str) 
         name = parameter.name or ""
         if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{parameter.opts[0]} {why}")
+
+
+def dtype_of(options: Mapping[str, Any]) -> str | None:
+    """The type that `shape_options` name for all components. Raises UsageError where they name two for one."""
+    return _types(options).get("")
+
+
+def _types(options: Mapping[str, Any]) -> dict[str, str]:
+    """Types by the names of components; that for all has none."""
+    types: dict[str, str] = {}
+    for name, dtype in (one for several in options["dtypes"] for one in several):
+        if types.setdefault(name, dtype) != dtype:
+            of = f" of {name}" if name else ""
+            raise UsageError(f"--dtype{of} is given twice, {types[name]} and {dtype}; drop one.")
+    return types
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -135,8 +185,12 @@ def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], 
 shape_options = (
     click.option(
         "--dtype",
-        type=click.Choice((AUTO, *FLOAT_DTYPES)),
-        help="Data type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
+        "dtypes",
+        type=Dtypes(),
+        multiple=True,
+        metavar="[NAME=]TYPE",
+        help="Data type to trace in, of all components or of one (unet=float16,vae=float32; repeatable): auto, float16,"
+        " bfloat16 or float32.  [default: auto, that of each checkpoint; float16 for float32]",
     ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
     click.option("--dynamic", type=click.Choice(["batch"]), help="Graphs are for any batch, where that is proved."),

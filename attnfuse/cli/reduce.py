@@ -20,6 +20,7 @@ from attnfuse.cli.log import log_to, told
 from attnfuse.cli.options import (
     PATH,
     component_option,
+    dtype_of,
     json_option,
     log_options,
     progress_option,
@@ -156,7 +157,7 @@ def _request(source: str, options: dict[str, Any]) -> CompileRequest:
     return CompileRequest(
         source=source,
         components=options["components"],
-        dtype=options["dtype"],
+        dtype=dtype_of(options),
         shapes=shapes_of(options),
         given=() if given is None else read_inputs(given),
         target=Target(options["runtime"], options["soc"]),

@@ -12,7 +12,7 @@ from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, shown, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.log import log_outcome, log_request, log_to
-from attnfuse.cli.options import SHAPES, shapes_of
+from attnfuse.cli.options import SHAPES, dtype_of, shapes_of
 from attnfuse.cli.sizes import sizes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.lora.given import parse_lora
@@ -40,7 +40,7 @@ class SourceOptions:
     source: str
     components: tuple[str, ...]
     exclude: tuple[str, ...]
-    dtype: str | None
+    dtypes: tuple[tuple[tuple[str, str], ...], ...]
     batch: int | None
     dynamic: Literal["batch"] | None
     height: int | None
@@ -87,7 +87,7 @@ class SourceOptions:
             source=self.source,
             components=self.components,
             exclude=self.exclude,
-            dtype=self.dtype,
+            dtype=dtype_of({"dtypes": self.dtypes}),
             shapes=shapes,
             sizes=sizes,
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),

@@ -22,6 +22,7 @@ from attnfuse.cli.options import (
     PATH,
     SHAPES,
     component_option,
+    dtype_of,
     fetch_of,
     json_option,
     log_options,
@@ -51,7 +52,6 @@ from attnfuse.verify.watch import watched
 _OF_SOURCE = (
     *SHAPES,
     "sizes",
-    "dtype",
     "inputs_file",
     "loras",
     "config",
@@ -264,7 +264,7 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
     return SourceRequest(
         source=source,
         components=rest["components"],
-        dtype=rest["dtype"],
+        dtype=dtype_of(rest),
         shapes=shapes,
         sizes=sizes,
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),

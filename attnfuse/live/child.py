@@ -30,7 +30,7 @@ from attnfuse.serialisation import from_json
 from attnfuse.sources import Load, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.carried import Carried, carried
-from attnfuse.tracing.contract import ShapeOptions, TracedComponent
+from attnfuse.tracing.contract import Fetch, ShapeOptions, TracedComponent
 
 _LIVE_TYPE = "the live model has this type"
 """Where the type of a component comes from that was captured."""
@@ -147,7 +147,9 @@ def main(arguments: list[str]) -> int:
 def _request(data: Mapping[str, Any]) -> CompileRequest:
     return CompileRequest(
         source=data["source"] if "source" in data else _captured(data),
+        dtype=data.get("dtype"),
         shapes=from_json(ShapeOptions, data.get("shapes", {})),
+        fetch=from_json(Fetch, data.get("fetch", {})),
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),

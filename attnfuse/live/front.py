@@ -42,7 +42,7 @@ from attnfuse.serialisation import to_json
 from attnfuse.targets import RUNTIMES, Target
 from attnfuse.targets.names import soc_named
 from attnfuse.terminal import BarProgress
-from attnfuse.tracing.contract import ShapeOptions, TracedComponent
+from attnfuse.tracing.contract import Fetch, ShapeOptions, TracedComponent
 from attnfuse.tracing.runner import environment
 
 _LEVELS = ("none", "static", "sampled", "full")
@@ -62,6 +62,9 @@ def compile(  # noqa: A001  # it is what it does
     guidance: bool | None = None,
     timestep_dtype: Literal["float32", "int64"] | None = None,
     clip_skip: int | None = None,
+    dtype: str | Mapping[str, str] | None = None,
+    config: str | os.PathLike[str] | None = None,
+    vae: str | os.PathLike[str] | None = None,
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
@@ -76,7 +79,9 @@ def compile(  # noqa: A001  # it is what it does
     """Compile a live pipeline, or a single model of one, with the attention settings that are on it.
 
     Or what the command line compiles: `source` a path (text or a path object) to a pipeline folder or a `.mindir`, or a
-    hub id, and `output` a folder or, for a `.mindir`, a `.mindir` too.
+    hub id, and `output` a folder or, for a `.mindir`, a `.mindir` too. Of these alone are `dtype`, the type that all
+    components are traced in (or `{"unet": "float16"}`, those of single ones); `config`, the pipeline with what
+    `source`, one file of weights, has not; `vae`, a VAE in the place of the pipeline's. Both are folders or hub ids.
 
     A live `source` is what `DiffusionPipeline.from_pretrained` or a model class of mindone returned, with its weights;
     it is left exactly as it was. `output` is a folder; None writes nothing. `components` selects among the pipeline's
@@ -128,6 +133,9 @@ def compile(  # noqa: A001  # it is what it does
         "seed": seed,
         "data": None if data is None else str(Path(data).resolve()),
     }
+    elsewhere = {"dtype": dtype, "config": config, "vae": vae}
+    if not is_stored and (name := next((name for name, value in elsewhere.items() if value is not None), None)):
+        raise UsageError(f"{name} is for what is on disk, and a live pipeline has its own; drop it, or change that.")
     named = sequence_length if isinstance(sequence_length, Mapping) else {}
     shapes = ShapeOptions(
         batch,
@@ -139,11 +147,15 @@ def compile(  # noqa: A001  # it is what it does
         sequence_lengths=tuple(named.items()),
         timestep_dtype=timestep_dtype,
         clip_skip=clip_skip,
+        dtypes=tuple(dtype.items()) if isinstance(dtype, Mapping) else (),
     )
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
         if is_stored:
             request |= {"source": os.fspath(source), "shapes": to_json(shapes), "components": list(components)}
             request |= {"rules": _plain(given.rules), "options": _plain(given.options)}
+            request["dtype"] = dtype if isinstance(dtype, str) else None
+            where = [os.fspath(path) if path else "" for path in (config, vae)]
+            request["fetch"] = to_json(Fetch(config=where[0], vae=where[1]))
             return _finish(_run(request, work, shown), None if target is None else target.path)
         configs = work / "configs"
         configs.mkdir()

@@ -174,7 +174,7 @@ def check_finite(ran: Ran) -> None:
                 raise SourceError(
                     f"the latents are finite, but not the {name} of {DECODER}, as the graph overflows, or weights or "
                     "scaling_factor in vae/config.json are damaged: attnfuse compare tells whether the source's own "
-                    "graph overflows too; if so, compile that component with --dtype float32."
+                    "graph overflows too; if so, compile it with --dtype vae=float32."
                 )
 
 

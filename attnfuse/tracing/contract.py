@@ -73,6 +73,7 @@ class ShapeOptions:
     pipeline does by default). `dynamic` names what is left open: "batch". `sequence_lengths` are those of single
     components, by name, which overrule `sequence_length`. `timestep_dtype` is the type of the scheduler's timesteps.
     `clip_skip` says how many of CLIP's layers are skipped, as pipelines have it (None: none).
+    `dtypes` are the types that single components are held in, by name, or all of a part, by its name.
     """
 
     batch: int | None = None
@@ -85,6 +86,7 @@ class ShapeOptions:
     sequence_lengths: tuple[tuple[str, int], ...] = ()
     timestep_dtype: Literal["float32", "int64"] | None = None
     clip_skip: int | None = None
+    dtypes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

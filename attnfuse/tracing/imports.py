@@ -31,6 +31,10 @@ _GATHERING: Final = "mindone"
 _WAITING: Final = "scipy.stats"
 _READING: Final = "transformers.utils.import_utils"
 
+_LOOKED_INTO: Final = "transformers.models.auto.modeling_auto"
+"""Decorators of models look into it, and find it only where somebody imported it before: without PyTorch transformers'
+package of it has a stand-in in its place. One of mindone's modules that wait does that otherwise."""
+
 _WAIT: Final = "__attnfuse_wait__"
 """The function that a package calls in place of an import that waits."""
 
@@ -104,6 +108,8 @@ class _Gatherer(SourceFileLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """See `importlib.abc.Loader`."""
+        if module.__name__ == "mindone.transformers":
+            import_module(_LOOKED_INTO)
         file = Path(self.path)
         tree = ast.parse(file.read_bytes(), self.path)
         if _looks_up(tree):

@@ -110,8 +110,9 @@ def _survey(
     folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall], terms: Terms
 ) -> tuple[Part, ...]:
     """`survey` at one batch."""
-    if dtype not in (AUTO, *FLOAT_DTYPES):
-        raise UsageError(f"dtype {dtype!r} is not one of {', '.join((AUTO, *FLOAT_DTYPES))}.")
+    for one in (dtype, *dict(shapes.dtypes).values()):
+        if one not in (AUTO, *FLOAT_DTYPES):
+            raise UsageError(f"dtype {one!r} is not one of {', '.join((AUTO, *FLOAT_DTYPES))}.")
     _check_shapes(shapes)
     pipeline = read_pipeline(folder)
     _check_entries(pipeline)
@@ -147,6 +148,7 @@ def _survey(
     )
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
+    _check_dtypes(surveyed, shapes)
     _check_timesteps(surveyed, shapes)
     _check_skipped(surveyed, shapes)
     found = () if family is None else contradictions(context, family)
@@ -178,6 +180,7 @@ def _survey_unknown(
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
     _check_skipped(surveyed, shapes)
+    _check_dtypes(surveyed, shapes)
     return tuple(surveyed)
 
 
@@ -215,6 +218,35 @@ def _plan_elsewhere(
 
 
 def _plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
+    """`_plan_sized`, with each component in the type that is named for it, or for all of its part."""
+    part = _plan_sized(context, family, given, terms)
+    named = dict(context.shapes.dtypes)
+    wanted = {name: dtype for name in part.components if (dtype := named.get(name, named.get(part.model)))}
+    if not part.plans or not wanted:
+        return part
+    made = {plan.name: plan for plan in part.plans}
+    for dtype in dict.fromkeys(wanted.values()):
+        usual, exact = (
+            _plan_sized(replace(context, dtype=dtype, exactly=exactly and dtype != AUTO), family, given, terms)
+            for exactly in (False, True)
+        )
+        if not exact.plans:
+            return exact
+        for plan, by_itself in zip(exact.plans, usual.plans, strict=True):
+            if wanted.get(plan.name) == dtype:
+                made[plan.name] = _told_of_type(plan, by_itself.dtype)
+    return replace(part, plans=tuple(made.values()))
+
+
+def _told_of_type(plan: ComponentPlan, usual: str) -> ComponentPlan:
+    """The plan, with a warning where the pipeline would hold the model in another type."""
+    if plan.dtype == usual:
+        return plan
+    other = f"its type is {plan.dtype}, as --dtype names it, and the pipeline would run it in {usual}"
+    return replace(plan, warnings=(other, *plan.warnings))
+
+
+def _plan_sized(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
     """`plan_part`, with the length of a text that the part has of its own."""
     part = plan_part(context, family, given, terms)
     named = {name: length for name, length in context.shapes.sequence_lengths if name in (part.model, *part.components)}
@@ -251,6 +283,14 @@ def _check_lengths(parts: Sequence[Part], shapes: ShapeOptions, given: Sequence[
         for call in given:
             if name in (call.component, call.part):
                 raise UsageError(f"--sequence-length {name}={length}: --inputs gives all shapes of {name}; drop one.")
+
+
+def _check_dtypes(parts: Sequence[Part], shapes: ShapeOptions) -> None:
+    """Raise UsageError where a type is named for what the pipeline has not."""
+    known = [name for part in parts if part.is_network for name in dict.fromkeys((*part.components, part.model))]
+    for name, dtype in shapes.dtypes:
+        if name not in known:
+            raise UsageError(f"--dtype {name}={dtype}: there is no component {name!r}; {suggestion(name, known)}")
 
 
 def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:

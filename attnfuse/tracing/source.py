@@ -79,12 +79,31 @@ def _resolved(source: str, *, weights: bool, fetch: Fetch, unread: Collection[st
     if source and path.exists():  # Path("") is the current folder
         if not path.is_dir():
             raise SourceError(f"{source} is a file, not a pipeline folder.")
+        if path.name.startswith("models--") and (path / "snapshots").is_dir():
+            return _snapshot(path, fetch.revision)
         if fetch.revision is not None:
             raise UsageError(f"{source} is a local folder, which has no revisions; drop --revision.")
         return path
     if _HUB_ID.fullmatch(source):
         return _download(source, _HUB_FILES if weights else _HUB_CONFIGS, fetch, unread)
     raise SourceError(f"{source!r} does not exist, and is not a hub id of the form organisation/name.")
+
+
+def _snapshot(repository: Path, revision: str | None) -> Path:
+    """The files of a hub repository's folder in the cache: of the revision, or of the one that there is.
+
+    Layout: huggingface_hub, "Understand caching": refs/BRANCH holds a commit, snapshots/COMMIT its files.
+    """
+    held = sorted(path.name for path in (repository / "snapshots").iterdir() if path.is_dir())
+    name = revision or "main"
+    ref = repository / "refs" / name
+    commit = ref.read_text(encoding="utf-8").strip() if ref.is_file() else name
+    if commit not in held and revision is None and len(held) == 1:
+        commit = held[0]
+    if commit not in held:
+        has = f"of {', '.join(held)}" if held else "of none"
+        raise SourceError(f"{repository} has files {has}, and not of revision {name}; name one with --revision.")
+    return repository / "snapshots" / commit
 
 
 def origin(folder: Path) -> tuple[str | None, str | None]:

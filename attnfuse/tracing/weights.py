@@ -160,11 +160,16 @@ def _normed(plan: ComponentPlan, model: Any, loaded: Mapping[str, Any]) -> Mappi
 
 
 def _aliases(model: Any) -> Mapping[int, Sequence[str]]:
-    """Every name of each parameter, by the parameter's id: its own first, then those it is tied under."""
+    """Every name of each parameter, by the parameter's id: its own first, then those it is tied under.
+
+    A cell that stands in two places, as the embedding of T5 does, gives its parameters the names of both.
+    """
     names: dict[int, list[str]] = {id(parameter): [parameter.name] for parameter in model.get_parameters()}
-    for path, cell in model.cells_and_names():
+    cells = [("", model)]
+    for path, cell in cells:  # which grows; MindSpore's own walk enters a cell once
         for attribute, parameter in cell._params.items():
-            names.setdefault(id(parameter), []).append(f"{path}.{attribute}" if path else attribute)
+            names.setdefault(id(parameter), []).append(f"{path}{attribute}")
+        cells += [(f"{path}{attribute}.", inner) for attribute, inner in cell._cells.items() if inner is not None]
     return names
 
 

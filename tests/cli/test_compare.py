@@ -114,10 +114,14 @@ def test_the_manifest_tells_how_it_was_traced(painted: Painted) -> None:
     """Sizes, guidance and timesteps; and a denoiser for two chunks of the text encoder's length."""
     written = read_written(painted.out)
     whole: dict[str, Any] = {"height": SIZE, "width": SIZE, "batch": 1, "guidance": True, "timestep_dtype": "int64"}
+    whole["dtypes"] = tuple((component.name, "float16") for component in written.manifest.components)
     assert shapes(written, ShapeOptions()) == ShapeOptions(**whole)
     assert shapes(written, ShapeOptions(height=64, guidance=False)) == ShapeOptions(
         **{**whole, "height": 64, "guidance": False}
     )
+    # Where a type is given, others are what that leaves them.
+    assert shapes(written, ShapeOptions(), "auto").dtypes == ()
+    assert shapes(written, ShapeOptions(dtypes=(("unet", "float32"),))).dtypes == (("unet", "float32"),)
     longer = []
     for component in written.manifest.components:
         inputs = [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from attnfuse.errors import (
     UsageError,
     VerificationError,
 )
-from attnfuse.live import front, outcome
+from attnfuse.live import child, front, outcome
 from attnfuse.progress import Silent
+from attnfuse.tracing.contract import Fetch
 from tests.support.graphs import transformer
 from tests.support.waiting import PATIENCE
 
@@ -220,3 +222,22 @@ def test_what_is_on_disk_is_compiled_as_on_the_command_line(tmp_path: Path) -> N
         attnfuse.compile(str(tmp_path / "nowhere.mindir"), None, progress="never")
     with pytest.raises(UsageError, match="inputs are those of a live cell"):
         attnfuse.compile("unet.mindir", None, inputs=[])
+
+
+def test_what_is_said_of_a_pipeline_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def run(request: dict[str, Any], work: Path, progress: object) -> dict[str, Any]:
+        asked.update(json.loads(json.dumps(request)))
+        raise SourceError("asked")
+
+    monkeypatch.setattr(front, "_run", run)
+    for given, dtype, dtypes in (("float16", "float16", ()), ({"unet": "float32"}, None, (("unet", "float32"),))):
+        with pytest.raises(SourceError, match="asked"):
+            attnfuse.compile("m.safetensors", None, dtype=given, config=Path("p"), vae="v", progress="never")
+        request = child._request(asked)
+        assert (request.dtype, request.shapes.dtypes, request.fetch) == (dtype, dtypes, Fetch(config="p", vae="v"))
+    others: Sequence[dict[str, Any]] = ({"dtype": "x"}, {"config": "x"}, {"vae": "x"})
+    for other in others:
+        with pytest.raises(UsageError, match=f"{next(iter(other))} is for what is on disk"):
+            attnfuse.compile(object(), None, progress="never", **other)

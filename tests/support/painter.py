@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from attnfuse import compiler
 from attnfuse.ir.types import TensorType
-from attnfuse.mindir.dtypes import FLOAT16, INT64
+from attnfuse.mindir.dtypes import FLOAT16, INT64, DType, from_name
 from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, TracedComponent
@@ -41,9 +41,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Of a graph's inputs, by name."""
 
 
-def _text_encoder(g: GraphBuilder, shapes: Shapes) -> tuple[str, ...]:
+def _text_encoder(g: GraphBuilder, shapes: Shapes, dtype: DType = FLOAT16) -> tuple[str, ...]:
     ids = g.input("input_ids", shapes["input_ids"], INT64)
-    states = g.op("Gather", g.weight("table", (514, WIDTH), FLOAT16, 1.0), ids, 0, 0)
+    states = g.op("Gather", g.weight("table", (514, WIDTH), dtype, 1.0), ids, 0, 0)
     return states, g.op("ReduceMean", states, (1,), False)
 
 
@@ -86,10 +86,12 @@ _GRAPHS: Mapping[str, Callable[[GraphBuilder, Shapes], tuple[str, ...]]] = {
 }
 
 
-def _built(name: str, shapes: Shapes = _SHAPES, *, weights: bool) -> tuple[ModelProto, list[TensorType]]:
-    """The graph, and the types of what it gives."""
+def _built(
+    name: str, shapes: Shapes = _SHAPES, *, weights: bool, dtype: DType = FLOAT16
+) -> tuple[ModelProto, list[TensorType]]:
+    """The graph, and the types of what it gives; `dtype` is the text encoder's."""
     g = GraphBuilder(name, weights=weights)
-    values = _GRAPHS[name](g, shapes)
+    values = _text_encoder(g, shapes, dtype) if name == "text_encoder" else _GRAPHS[name](g, shapes)
     g.output(*values)
     return g.build(), [g.type_of(value) for value in values]
 
@@ -124,12 +126,12 @@ def write_pipeline(folder: Path) -> None:
 def trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     """Stands for `runner.trace_component`."""
     shapes = {one.name: one.shape for one in plan.inputs}
-    model, types = _built(plan.base or plan.name, shapes, weights=False)
+    model, types = _built(plan.base or plan.name, shapes, weights=False, dtype=from_name(plan.dtype))
     graph = work.resolve() / "graph.mindir"
     graph.write_bytes(model.SerializeToString(deterministic=True))
     file = plan.folder.resolve() / f"{_FILES[plan.model]}.safetensors"
     weights = tuple(
-        StoredWeight(parameter_name(p), file, parameter_name(p), "float16", tuple(p.dims)) for p in parameters(model)
+        StoredWeight(parameter_name(p), file, parameter_name(p), plan.dtype, tuple(p.dims)) for p in parameters(model)
     )
     assert plan.call is not None
     specs = zip(plan.call.outputs, types, strict=True)

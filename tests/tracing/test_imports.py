@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from attnfuse.tracing import imports
+from tests.support.console import environment
 
 PACKAGE = "gathering_for_test"
 
@@ -191,3 +193,15 @@ def test_no_model_of_mindone_is_imported_unasked() -> None:
             made = imports._with_waits(tree.body, folder, used, {path.stem for path in folder.iterdir()})
             left = [node for one in made for node in ast.walk(one) if isinstance(node, ast.ImportFrom) and node.level]
             assert [ast.unparse(node) for node in left] == []
+
+
+@pytest.mark.mindspore
+def test_models_whose_docstrings_are_made_can_be_imported() -> None:
+    """In a process of its own, as nothing else may have imported what their decorators look into."""
+    code = (
+        "from attnfuse.tracing.imports import by_name; by_name();"
+        "from mindone.transformers.models.vit.modeling_vit import ViTModel;"
+        "from mindone.transformers.models.bert.modeling_bert import BertModel"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

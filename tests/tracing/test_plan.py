@@ -431,3 +431,29 @@ def test_components_that_are_left_alone(tmp_path: Path) -> None:
         names(folder, exclude=("vea",))
     with pytest.raises(UsageError, match=r"^--exclude vae leaves nothing of .* to compile; drop one"):
         names(folder, "vae_decoder", exclude=("vae",))
+
+
+def test_types_of_single_components(tmp_path: Path) -> None:
+    """Each in its own, inputs with it; a component's comes before its part's, and a named one before the pipeline's."""
+    folder = pipeline(tmp_path, XL, "StableDiffusionXLPipeline")
+    usual = plans(folder)
+    assert {name: plan.dtype for name, plan in usual.items() if plan.dtype != "float16"} == {
+        "vae_decoder": "float32",  # which the pipeline casts up
+        "vae_encoder": "float32",
+    }
+    named = (("text_encoder", "float32"), ("vae", "float16"), ("vae_encoder", "bfloat16"))
+    found = plans(folder, dtypes=named)
+    assert list(found) == list(usual)
+    changed = {name: plan.dtype for name, plan in found.items() if plan != usual[name]}
+    assert changed == {"text_encoder": "float32", "vae_decoder": "float16", "vae_encoder": "bfloat16"}
+    assert found["vae_decoder"].inputs[0].dtype == "float16"
+    assert {spec.dtype for spec in found["unet"].inputs} == {spec.dtype for spec in usual["unet"].inputs}
+    warned = {name: plan.warnings[0] for name, plan in found.items() if plan.warnings != usual[name].warnings}
+    said = "its type is {}, as --dtype names it, and the pipeline would run it in float32"
+    assert warned == {"vae_decoder": said.format("float16"), "vae_encoder": said.format("bfloat16")}
+    # The pipeline's own way where a name says auto.
+    assert plans(folder, "float32", dtypes=(("vae", "auto"),))["vae_decoder"].dtype == "float32"
+    with pytest.raises(UsageError, match="no component 'vea'; did you mean 'vae'"):
+        plans(folder, dtypes=(("vea", "float16"),))
+    with pytest.raises(UsageError, match="dtype 'half' is not one of auto, float16"):
+        plans(folder, dtypes=(("vae", "half"),))

@@ -12,7 +12,8 @@ from huggingface_hub.utils import filter_repo_objects
 
 from attnfuse.errors import SourceError
 from attnfuse.tracing import source
-from attnfuse.tracing.source import resolve
+from attnfuse.tracing.contract import Fetch
+from attnfuse.tracing.source import origin, resolve
 
 #: The kinds of files that hub repositories of pipelines hold; the first WANTED of them are what a compile reads.
 HUB_REPOSITORY = [
@@ -176,3 +177,24 @@ def test_unknown_demo(name: str, hint: str) -> None:
 def test_relative_cache_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     assert source.cache_folder() == Path.home() / ".cache" / "attnfuse"
+
+
+def test_a_repository_in_the_hubs_cache(tmp_path: Path) -> None:
+    """By its own folder, not by that of a snapshot: of a revision, or of the only one."""
+    repository = tmp_path / "models--org--name"
+    for commit in ("aa", "bb"):
+        (repository / "snapshots" / commit).mkdir(parents=True)
+    (repository / "refs").mkdir()
+    with pytest.raises(SourceError, match="has files of aa, bb, and not of revision main; name one with --revision"):
+        resolve(str(repository))
+    (repository / "refs" / "main").write_text("bb\n")
+    (repository / "refs" / "old").write_text("aa")
+    assert resolve(str(repository)) == repository / "snapshots" / "bb"
+    for revision in ("old", "aa"):
+        assert resolve(str(repository), fetch=Fetch(revision=revision)) == repository / "snapshots" / "aa"
+    with pytest.raises(SourceError, match="not of revision none"):
+        resolve(str(repository), fetch=Fetch(revision="none"))
+    assert origin(resolve(str(repository))) == ("org/name", "bb")
+    (repository / "refs" / "main").unlink()
+    (repository / "snapshots" / "aa").rmdir()
+    assert resolve(str(repository)) == repository / "snapshots" / "bb"

@@ -134,9 +134,11 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
         "steps": "spilled.safetensors",  # float64 in the file
         "count": "spilled.safetensors",  # int64 in the file
         "other.twin": "diffusion_pytorch_model.safetensors",
+        "two.twin": "diffusion_pytorch_model.safetensors",
     }
     assert found["sources"]["norm.gamma"]["key"] == "norm.weight"
     assert found["sources"]["other.twin"]["key"] == "tied"  # the file has it under its other name only
+    assert found["sources"]["two.twin"]["key"] == "one.twin"  # as T5's `shared` under `encoder.embed_tokens`
     for source in (from_json(StoredWeight, one) for one in found["sources"].values()):
         assert digest(source) == found["loaded"].get(source.parameter, digest(source)), source
     assert set(found["loaded"]) == {"conv.weight", "conv.bias", "norm.gamma", "norm.beta", "steps"}

@@ -300,6 +300,12 @@ def is_undecided(figures: OutputFigures) -> bool:
     return few and not figures.fused <= figures.tolerance and all(map(math.isfinite, finite))
 
 
+def may_be_chance(figures: OutputFigures) -> bool:
+    """Whether a site is off by more than what is allowed, and by no more than what a graph is."""
+    most = MARGIN * max(figures.original, figures.baseline) + FLOOR
+    return not figures.fused <= figures.tolerance and figures.fused <= most
+
+
 def draws_of(figures: Sequence[OutputFigures]) -> int:
     """How many draws of these outputs, the first among them, have ENOUGH elements; DRAWS at most."""
     fewest = min(math.prod(f.shape) for f in figures if is_undecided(f))
@@ -446,6 +452,15 @@ def site_margin(rounded: int) -> float:
     SCATTER times that, and never more than MARGIN.
     """
     return min(MARGIN, 1 + SCATTER / math.sqrt(max(rounded, 1)))
+
+
+def measured_margin(ratios: Sequence[float]) -> float:
+    """The same over many draws, by how far the `ratios` of the site's error to the formula's scatter from draw to draw.
+
+    Elements are not independent where a softmax is flat: all queries share the roundings of the values. SCATTER
+    standard errors of the ratios' mean are allowed, and never more than MARGIN.
+    """
+    return min(MARGIN, 1 + SCATTER * float(np.std(ratios, ddof=1)) / math.sqrt(len(ratios)))
 
 
 def judge(

@@ -18,6 +18,7 @@ Sites that compute the same are drawn for once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -38,6 +39,8 @@ from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from attnfuse.verify.numbers.assumed import spared
 from attnfuse.verify.numbers.baseline import LOST, hiding_number, honest_rounding
 from attnfuse.verify.numbers.comparison import (
+    DRAWS,
+    FLOOR,
     Asked,
     Part,
     Reference,
@@ -47,6 +50,8 @@ from attnfuse.verify.numbers.comparison import (
     formula_values,
     is_undecided,
     judge,
+    may_be_chance,
+    measured_margin,
     own_reading,
     pooled,
     problems,
@@ -123,7 +128,7 @@ def compare_sites(
             drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
         on_met = _figures(site, part, sides, met, result, own, is_about_masks=are_about_masks)
         met_figures = on_met.figures
-        if part.entries_are_all and is_undecided(met_figures):
+        if part.entries_are_all and (is_undecided(met_figures) or may_be_chance(met_figures)):
             met_figures = _on_more(site, part, sides, seed, met_figures)
         if key[1]:
             met_figures = replace(met_figures, not_nan=0)
@@ -194,14 +199,20 @@ def _figures(
 
 
 def _on_more(site: Site, part: Cut, sides: tuple[Part, Part], seed: int, met: OutputFigures) -> OutputFigures:
-    """Figures of a site of few elements, which scatter, over the values it met and as many drawn ones as tell."""
-    samples = draws_of([met])
+    """Figures of a site that may be off by chance, over the values it met and as many drawn ones as tell."""
+    samples = draws_of([met]) if is_undecided(met) else DRAWS
     again = []
     for n in range(1, samples):
         made = operands(site, part, sides[0], seed + n, no_fully_masked_rows=True)[0]
         (result,) = sides[1].run(Arithmetic.NATIVE, made.values)
         again.append(_figures(site, part, sides, made.values, result, is_about_masks=False, samples=samples).figures)
-    return pooled(met, again)
+    found = pooled(met, again)
+    known = [f for f in (met, *again) if math.isfinite(f.fused) and 0 < max(f.original, f.baseline) < math.inf]
+    if len(known) < DRAWS:
+        return found
+    ratios = [f.fused / max(f.original, f.baseline) for f in known]
+    allowed = measured_margin(ratios) * max(found.original, found.baseline) + FLOOR
+    return replace(found, tolerance=max(found.tolerance, allowed))
 
 
 def _rounded(site: Site, part: Cut) -> int:
