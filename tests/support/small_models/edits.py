@@ -13,11 +13,11 @@ LATENT_UPSCALE_UNET: Config = {
     "_class_name": "UNet2DConditionModel",
     "act_fn": "gelu",
     "attention_head_dim": 8,
-    "block_out_channels": [32, 64],
+    "block_out_channels": [32, 32, 64, 64],  # in pairs: what comes up is told by that
     "conv_in_kernel": 1,
     "conv_out_kernel": 1,
     "cross_attention_dim": 64,
-    "down_block_types": ["KDownBlock2D", "KCrossAttnDownBlock2D"],
+    "down_block_types": ["KDownBlock2D", *["KCrossAttnDownBlock2D"] * 3],
     "in_channels": 8,
     "layers_per_block": 1,
     "mid_block_type": None,
@@ -30,15 +30,24 @@ LATENT_UPSCALE_UNET: Config = {
     "time_embedding_act_fn": "gelu",
     "time_embedding_type": "fourier",
     "timestep_post_act": "gelu",
-    "up_block_types": ["KCrossAttnUpBlock2D", "KUpBlock2D"],
+    "up_block_types": [*["KCrossAttnUpBlock2D"] * 3, "KUpBlock2D"],
 }
 
 UNCLIP_DECODER: Config = {
-    **SD21_UNET,
+    "_class_name": "UNet2DConditionModel",
+    "attention_head_dim": 8,
+    "block_out_channels": [32, 64],
     "class_embed_type": "identity",
+    "cross_attention_dim": 64,
+    "down_block_types": ["ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"],
     "in_channels": 3,
+    "layers_per_block": 1,
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "norm_num_groups": 8,
     "out_channels": 6,
+    "resnet_time_scale_shift": "scale_shift",
     "sample_size": 8,
+    "up_block_types": ["SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"],
 }
 
 UNCLIP_TEXT: Config = {
@@ -135,7 +144,10 @@ SMALL: dict[str, Small] = {
     ),
     "upscale": Small("StableDiffusionUpscalePipeline", {"unet": UPSCALE_UNET}, "DDIMScheduler", _SIZE),
     "latent_upscale": Small(
-        "StableDiffusionLatentUpscalePipeline", {"unet": LATENT_UPSCALE_UNET}, "EulerDiscreteScheduler", _SIZE
+        "StableDiffusionLatentUpscalePipeline",
+        {"unet": LATENT_UPSCALE_UNET},
+        "EulerDiscreteScheduler",
+        ShapeOptions(height=128, width=192),
     ),
     "depth_to_image": Small("StableDiffusionDepth2ImgPipeline", {"depth_estimator": DPT}, "DDIMScheduler", _SIZE),
     "paint_by_example": Small("PaintByExamplePipeline", {"image_encoder": EXAMPLE}, "DDIMScheduler", _SIZE),
