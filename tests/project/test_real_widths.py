@@ -33,7 +33,11 @@ def test_every_part_of_the_matrix_has_published_widths() -> None:
 
 def test_every_configuration_can_be_planned(rows: list[WideRow]) -> None:
     unplanned = {row.name: row.problem for row in rows if row.plan is None}
-    assert unplanned.keys() == {"easy_animate/vae_decoder", "easy_animate/vae_encoder"}
+    assert unplanned.keys() == {
+        "easy_animate/vae_decoder",
+        "easy_animate/vae_encoder",
+        "hunyuan_video_picture/text_encoder",
+    }
     assert all("cannot be traced" in problem for problem in unplanned.values())
 
 

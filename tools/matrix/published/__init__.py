@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tools.matrix.published import alone, edits, encoders, perturbed, pictures, videos
+from tools.matrix.published import (
+    alone,
+    edits,
+    encoders,
+    newer_pictures,
+    newer_videos,
+    perturbed,
+    pictures,
+    videos,
+)
 from tools.matrix.published.record import Published
 
 PUBLISHED: Mapping[str, Published] = {
     **pictures.PUBLISHED,
+    **newer_pictures.PUBLISHED,
     **videos.PUBLISHED,
+    **newer_videos.PUBLISHED,
     **encoders.PUBLISHED,
     **perturbed.PUBLISHED,
     **edits.PUBLISHED,

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from attnfuse.tracing.contract import ShapeOptions
-from tools.matrix.published.record import CLIP_L, GEMMA_2, Published, autoencoder, decoder, t5
+from tools.matrix.published.record import CLIP_L, GEMMA_2, LLAMA_3, Config, Published, autoencoder, decoder, t5
+
+_QWEN_2_5_VL: Config = decoder(
+    3584,
+    28,
+    4,
+    18944,
+    rope_scaling={"type": "default", "rope_type": "default", "mrope_section": [16, 24, 24]},
+    vision_config={"depth": 2, "hidden_size": 1280, "num_heads": 16, "out_hidden_size": 3584},
+)
 
 PUBLISHED: dict[str, Published] = {
     "audio_ldm_2": Published(
@@ -115,17 +124,39 @@ PUBLISHED: dict[str, Published] = {
         },
     ),
     "lumina2_gemma2": Published("Gemma 2 2B (Lumina-Image 2.0)", {"text_encoder": GEMMA_2}),
-    "qwen_image_qwen": Published(
-        "Qwen2.5-VL 7B (Qwen-Image)",
+    "qwen_image_qwen": Published("Qwen2.5-VL 7B (Qwen-Image)", {"text_encoder": _QWEN_2_5_VL}),
+    "qwen_image_edit": Published(
+        "Qwen2.5-VL 7B (Qwen-Image-Edit 2509)",
         {
-            "text_encoder": decoder(
-                3584,
-                28,
-                4,
-                18944,
-                rope_scaling={"type": "default", "rope_type": "default", "mrope_section": [16, 24, 24]},
-                vision_config={"depth": 2, "hidden_size": 1280, "num_heads": 16, "out_hidden_size": 3584},
-            )
+            "text_encoder": {
+                **_QWEN_2_5_VL,
+                # Of both kinds of block, with attention in windows and over the whole picture.
+                "vision_config": {**_QWEN_2_5_VL["vision_config"], "fullatt_block_indexes": [1]},
+                "image_token_id": 1020,
+                "video_token_id": 1021,
+                "vision_start_token_id": 1022,
+                "vision_end_token_id": 1023,
+            }
+        },
+    ),
+    "hunyuan_video_picture": Published(
+        "Llava Llama 3 8B (HunyuanVideo, of a picture)",
+        {
+            "text_encoder": {
+                "text_config": {**LLAMA_3, "model_type": "llama", "num_hidden_layers": 4},
+                "vision_config": {
+                    "model_type": "clip_vision_model",
+                    "hidden_size": 1024,
+                    "intermediate_size": 4096,
+                    "num_hidden_layers": 3,  # the state before the last is taken
+                    "num_attention_heads": 16,
+                    "image_size": 336,
+                    "patch_size": 14,
+                    "projection_dim": 768,
+                },
+                "image_token_index": 1020,
+                "pad_token_id": 1021,
+            }
         },
     ),
     "stable_audio": Published(

@@ -94,6 +94,7 @@ def autoencoder(latents: int = 4, side: int = 512, **changes: Any) -> Config:
 
 CLIP_L = clip(768, 12, 768)
 CLIP_G = clip(1280, 20, 1280, hidden_act="gelu")
+CLIP_H = clip(1024, 16, 1024, hidden_act="gelu")
 T5_XXL = t5(4096, 64, 10240)
 UMT5_XXL = t5(4096, 64, 10240, vocab_size=256384)
 LLAMA_3 = decoder(4096, 32, 8, 14336, rms_norm_eps=1e-5, rope_theta=500000.0)
