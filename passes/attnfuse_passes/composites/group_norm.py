@@ -2,12 +2,17 @@
 
 Gain and offset are in x's type, as GroupNorm has them: CANN's kernel for the 310P reads them so, whatever they are. One
 that is absent is written out, as CANN requires both.
+
+Neither is a constant tensor, but FillV2: MindSpore 2.7.1, which has no inference for this operator, drops constants
+that are its operands where the graph has weights too, and then rejects the graph ("The input is null").
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from attnfuse.api import (
     Builder,
@@ -35,14 +40,14 @@ from attnfuse_passes.legalise import nodes
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupNorm(Composite):
     """x [N, C, …], normalised in `groups` of channels, times gain [C] plus offset [C], and through SiLU where
-    `activated`. Without gain it is 1, without offset 0.
+    `activated`. A gain or offset that is a number is that for every channel.
     """
 
     x: str
     tensor_type: TensorType
     groups: int
-    gain: str | None
-    offset: str | None
+    gain: str | float
+    offset: str | float
     epsilon: float
     activated: bool
 
@@ -64,8 +69,9 @@ class GroupNormSilu(CompositeLowering[GroupNorm]):
 
     def write(self, build: Builder, form: GroupNorm, candidate: Candidate) -> Result:
         channels, dtype = form.tensor_type.dims[1:2], form.tensor_type.dtype
-        gain = form.gain or nodes.filled(build, channels, 1.0, dtype)
-        offset = form.offset or nodes.filled(build, channels, 0.0, dtype)
+        gain, offset = (
+            one if isinstance(one, str) else nodes.fill(build, channels, one, dtype) for one in (form.gain, form.offset)
+        )
         attributes = (
             nodes.whole("num_groups", form.groups),
             number("eps", form.epsilon),
@@ -76,15 +82,18 @@ class GroupNormSilu(CompositeLowering[GroupNorm]):
 
 
 class GroupNormRewrite(CompositeRewrite[GroupNorm]):
-    """(x, groups, gain or None, offset or None, epsilon)."""
+    """(x, groups, gain or None, offset or None, epsilon).
+
+    F.group_norm without weights comes as constants of ones and zeros.
+    """
 
     roots = frozenset(("GroupNorm",))
     lowerings = (GroupNormSilu(),)
 
     def raise_(self, at: RewriteContext) -> GroupNorm:
         at.only_first()
-        tensor_type, gain, offset = at.type(0), at.optional(2), at.optional(3)
-        if tensor_type.dims[1] < 0 and None in (gain, offset):
+        tensor_type, gain, offset = at.type(0), _by_channel(at, 2, absent=1.0), _by_channel(at, 3, absent=0.0)
+        if tensor_type.dims[1] < 0 and not (isinstance(gain, str) and isinstance(offset, str)):
             raise cannot(f"it normalises {tensor_type}, whose channels are not known before run time")
         activation = _activation(at)
         return GroupNorm(
@@ -97,6 +106,20 @@ class GroupNormRewrite(CompositeRewrite[GroupNorm]):
             epsilon=float(at.number(4)),
             activated=activation is not None,
         )
+
+
+def _by_channel(at: RewriteContext, position: int, *, absent: float) -> str | float:
+    """Gain or offset: the value, or the one number that it has for every channel."""
+    value = at.optional(position)
+    if value is None:
+        return absent
+    if not at.model.is_literal(value):
+        return value
+    literal = at.model.literal(value)
+    numbers = set(literal.astype(np.float64).ravel().tolist()) if isinstance(literal, np.ndarray) else set()
+    if len(numbers) != 1:
+        raise cannot("its gain or offset is a constant tensor of several numbers, which MindSpore drops")
+    return float(numbers.pop())
 
 
 def _activation(at: RewriteContext) -> Node | None:

@@ -138,6 +138,11 @@ def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dty
         raise build.refusal(f"filled with {tensor_type}, of a size not known before run time")
     if tensor_type.size <= INLINE and build.constant_bytes <= TOGETHER:
         return build.tensor(np.full(dims, value), dtype)
+    return fill(build, dims, value, dtype)
+
+
+def fill(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
+    """FillV2: a tensor of one number that an operator makes, of sizes that are known."""
     shape, number = build.constant(dims), build.tensor(np.array(value), dtype)
     return build.op("FillV2", shape, number, prim_type=build.PRIMITIVE)
 
