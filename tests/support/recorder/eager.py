@@ -5,8 +5,10 @@ Pipelines run eagerly around their models. Values hardly matter where models are
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import Any, Final
 from unittest import mock
 
@@ -226,6 +228,12 @@ METHODS: Final[Mapping[str, Callable[..., Any]]] = {
 """Of tensors."""
 
 
+def _importing(name: str, value: object) -> list[ModuleType]:
+    """The modules of mindone that imported it by its name before: they hold it themselves."""
+    modules = [module for place, module in sys.modules.items() if place.startswith("mindone.")]
+    return [module for module in modules if vars(module).get(name) is value]
+
+
 @contextmanager
 def eager() -> Iterator[None]:
     """Put them in place, with those that models are built with; put the originals back on leaving."""
@@ -237,6 +245,8 @@ def eager() -> Iterator[None]:
         for name, function in METHODS.items():
             stack.enter_context(mock.patch.object(mindspore.Tensor, name, function, create=True))
         stack.enter_context(mock.patch.object(mint.nn.functional, "conv2d", _convolved))
-        stack.enter_context(mock.patch.object(mint.nn.functional, "pad", _pad))
+        original = mint.nn.functional.pad
+        for module in (mint.nn.functional, *_importing("pad", original)):
+            stack.enter_context(mock.patch.object(module, "pad", _pad))
         stack.enter_context(mock.patch.object(mint.nn.functional, "interpolate", _interpolate))
         yield
