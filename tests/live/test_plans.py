@@ -65,10 +65,13 @@ class HunyuanDiTPipeline:
 def test_options_of_the_pipeline_count(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    (plan,) = plan_live(WanPipeline(expand_timesteps=False), tmp_path / "a", ShapeOptions(), (), None).plans
-    assert plan.class_name == "WanTransformer3DModel"
-    with pytest.raises(TraceError, match="expand_timesteps is set"):
-        plan_live(WanPipeline(expand_timesteps=True), tmp_path / "b", ShapeOptions(), (), None)
+    timesteps = []
+    for folder, expanded in (("a", False), ("b", True)):
+        pipeline = WanPipeline(expand_timesteps=expanded)
+        (plan,) = plan_live(pipeline, tmp_path / folder, ShapeOptions(), (), None).plans
+        assert plan.class_name == "WanTransformer3DModel"
+        timesteps += [spec.name for spec in plan.inputs if "timestep" in spec.name]
+    assert timesteps == ["timestep", "patch_timesteps"]  # one for a row, or one for each patch of it
 
 
 def test_what_is_float32_in_any_case_stays_so(tmp_path: Path) -> None:
