@@ -60,12 +60,11 @@ def with_places_in(component: Component, written: Path) -> Component:
 
 def _places(base: _Written, component: Component) -> Mapping[str, Place]:
     """Where the written graph of `base` has weights whose source is the same for `component`, by name."""
-    theirs = base.component.stored().parameters
     same = _Same(base.component, component)
     places = {}
     for parameter in external.parameters(codec.parse(base.graph(), base.component.where)):
         name = parameter_name(parameter)
-        made = edited_weight(name, theirs)
+        made = edited_weight(name, same.declared[0])
         if parameter.HasField("external_data") and same(name if made is None else made.source):
             places[name] = _place(parameter)
     return dict(sorted(places.items()))
@@ -81,11 +80,12 @@ class _Same:
 
     def __init__(self, one: Component, other: Component) -> None:
         self._components = (one, other)
-        self._values = (one.values(), other.values())
-        self._declared = (one.stored().parameters, other.stored().parameters)
+        graphs = [component.parse() for component in self._components]
+        self.declared = [{parameter_name(p): p for p in external.parameters(graph)} for graph in graphs]
+        self._values = [component.values(graph) for component, graph in zip(self._components, graphs, strict=True)]
 
     def __call__(self, name: str) -> bool:
-        first, second = (declared.get(name) for declared in self._declared)
+        first, second = (declared.get(name) for declared in self.declared)
         if first is None or second is None or _type(first) != _type(second):
             return False
         lies = [(c.weights.get(name), tuple(c.added.get(name, ()))) for c in self._components]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -45,19 +45,15 @@ size_option = click.option(
 )
 
 
-def sizes_of(sizes: Sequence[Mapping[str, int]], shapes: ShapeOptions) -> tuple[ShapeOptions, tuple[Size, ...]]:
+def sizes_of(sizes: Sequence[Mapping[str, Any]], shapes: ShapeOptions) -> tuple[ShapeOptions, tuple[Size, ...]]:
     """The shapes of the first size, and the others. Raises UsageError where `shapes` say one of them too."""
     for name in dict.fromkeys(name for size in sizes for name in size):
         if getattr(shapes, name) is not None:
             raise UsageError(f"--{name.replace('_', '-')} and --size both tell it; drop one.")
     if not sizes:
         return shapes, ()
-    first, *others = (ShapeOptions(**{**_told(shapes), **size}) for size in sizes)
+    first, *others = (replace(shapes, **size) for size in sizes)
     return first, tuple(Size(_label(size), made) for size, made in zip(sizes[1:], others, strict=True))
-
-
-def _told(shapes: ShapeOptions) -> dict[str, Any]:
-    return {field.name: getattr(shapes, field.name) for field in fields(shapes)}
 
 
 def _label(size: Mapping[str, int]) -> str:
