@@ -1,45 +1,40 @@
-"""Entries of a cache folder, by kind and key: each is there whole or not at all, also where two runs write at once.
+"""Entries in a folder of this machine or of a mounted share: each is there whole or not at all, also where two runs
+write at once.
 
-An entry is one file: the SHA-256 of its content, a line break, the content. What is damaged or of another format is
-as good as absent. A run that is killed leaves at most a file in `writing/`, which the next run removes; what attnfuse
-did not write is never touched. Entries that nobody asked for in `KEPT_DAYS` days are removed.
+A run that is killed leaves at most a file in `writing/`, which the next run removes; what attnfuse did not write is
+never touched.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import re
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from attnfuse.errors import OutputError
+from attnfuse.store.entries import FORMAT, HEAD_BYTES, KEY, MOST_BYTES
+from attnfuse.store.places import Listed, PlaceError
 
-#: The folder within the one the user names; another format gets another name, and leaves this one alone.
-FORMAT: Final = "attnfuse-cache-1"
-KEPT_DAYS: Final = 90
-_KEY = re.compile(r"[0-9a-f]{64}")
 _PREFIX = "entry-"
+_WRITING = "writing"
+_CLAIMS = "claims"
+_LOOK_SECONDS: Final = 0.05
 
 
-def key_of(content: str | bytes) -> str:
-    """The key of what `content` is or describes: its SHA-256."""
-    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+class FolderBackend:
+    """A cache folder."""
 
-
-class Store:
-    """A cache folder. `error` is why something could not be kept, the first time that happened."""
+    asked_shows = True
 
     def __init__(self, folder: Path) -> None:
         """Make the folder, and tidy up after runs that were killed. Raises OutputError where it cannot be written."""
-        self.folder = folder.resolve() / FORMAT
-        self.error = ""
-        self._writing = self.folder / "writing"
-        self._kinds: set[str] = set()
+        self._folder = folder.resolve() / FORMAT
+        self._writing = self._folder / _WRITING
         try:
             self._writing.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._writing):
@@ -48,51 +43,77 @@ class Store:
             raise OutputError(f"the cache {folder} cannot be written: {error.strerror or error}.") from None
         self._remove_dead()
 
-    def get(self, kind: str, key: str) -> bytes | None:
-        """The content of an entry; None where there is none that is whole."""
-        path = self.folder / kind / key
+    def read(self, kind: str, key: str, *, asked: bool = True) -> bytes | None:
+        """See `Backend.read`."""
+        path = self._folder / kind / key
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size > HEAD_BYTES + MOST_BYTES:
+                    return None
+                data = file.read()
         except OSError:
             return None
-        checksum, _, content = data.partition(b"\n")
-        if checksum != key_of(content).encode():
-            return None
-        with suppress(OSError):  # another's, or gone by now: then it is not kept any longer for our sake
-            os.utime(path)
-        return content
+        if asked:
+            with suppress(OSError):  # another's, or gone by now: then it is not kept any longer for our sake
+                os.utime(path)
+        return data
 
-    def put(self, kind: str, key: str, content: bytes) -> None:
-        """Keep an entry, in place of an older one. Where the disk refuses, nothing is kept and `error` says why."""
-        assert _KEY.fullmatch(key)
-        self._kinds.add(kind)
+    def write(self, kind: str, key: str, data: bytes) -> None:
+        """See `Backend.write`."""
         written: Path | None = None
         try:
-            (self.folder / kind).mkdir(exist_ok=True)
+            (self._folder / kind).mkdir(exist_ok=True)
             with tempfile.NamedTemporaryFile(prefix=_PREFIX, dir=self._writing, delete=False) as file:
                 written = Path(file.name)
                 fcntl.flock(file, fcntl.LOCK_EX)  # says that its writer lives
-                file.write(key_of(content).encode() + b"\n")
-                file.write(content)
+                file.write(data)
                 file.flush()
-                written.replace(self.folder / kind / key)
+                written.replace(self._folder / kind / key)
                 written = None
         except FileNotFoundError:
             pass  # another run took the file for a dead one's before the lock held
         except OSError as error:
-            self.error = self.error or f"the cache {self.folder} cannot be written: {error.strerror or error}"
+            raise PlaceError(error.strerror or str(error)) from None
         finally:
             if written is not None:
                 written.unlink(missing_ok=True)
 
-    def tidy(self) -> None:
-        """Remove what was not asked for in a long time, of the kinds that something was put to."""
-        oldest = time.time() - KEPT_DAYS * 86400
-        for kind in sorted(self._kinds):
-            for path in sorted((self.folder / kind).iterdir()):
-                with suppress(OSError):
-                    if _KEY.fullmatch(path.name) and path.lstat().st_mtime < oldest:
-                        path.unlink()
+    @contextmanager
+    def claim(self, kind: str, key: str) -> Iterator[None]:
+        """See `Backend.claim`: a lock that the system takes from who dies."""
+        path = self._folder / _CLAIMS / f"{kind}-{key}"
+        descriptor = None
+        try:
+            path.parent.mkdir(exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            while not _locked(descriptor):
+                time.sleep(_LOOK_SECONDS)
+        except OSError:  # a file system without locks
+            pass
+        try:
+            yield
+        finally:
+            if descriptor is not None:
+                path.unlink(missing_ok=True)  # who waits for it has it open, and then finds what was made
+                os.close(descriptor)
+
+    def listed(self) -> Iterator[Listed]:
+        """See `Backend.listed`."""
+        for folder in sorted(self._folder.iterdir()):
+            if folder.name in (_WRITING, _CLAIMS) or not folder.is_dir():
+                continue
+            for path in sorted(folder.iterdir()):
+                with suppress(OSError):  # gone by now
+                    if KEY.fullmatch(path.name):
+                        state = path.lstat()
+                        yield Listed(folder.name, path.name, state.st_size, state.st_mtime)
+
+    def remove(self, kind: str, key: str) -> None:
+        """See `Backend.remove`."""
+        try:
+            (self._folder / kind / key).unlink(missing_ok=True)
+        except OSError as error:
+            raise PlaceError(error.strerror or str(error)) from None
 
     def _remove_dead(self) -> None:
         """Remove what killed runs left half written: files of ours by name that nobody holds locked."""
@@ -104,3 +125,11 @@ class Store:
                     path.unlink()
                 finally:
                     os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
