@@ -23,12 +23,14 @@ _POOLED = ("text_embeds", "pooler_output")
 class Encoded:
     """What one encoder made: states [texts, chunks × length, width] and a pooled text [texts, width] of each.
 
-    None where its graph gives no such thing. The pooled text is that of the first chunk, without weights.
+    None where its graph gives no such thing. The pooled text is that of the first chunk, without weights. `mask` is
+    int64 [texts, chunks × length]: 1 for a token, 0 for what fills a text up.
     """
 
     states: Array | None
     pooled: Array | None
     cut: tuple[str, ...]
+    mask: Array
 
 
 class TextEncoder:
@@ -65,15 +67,19 @@ class TextEncoder:
         with clock("tokenizer"):
             weights = [one.weights for one in prompts]
             tokens = self._tokenizer([one.text for one in prompts], length, chunks=chunks, weights=weights)
+        given = {"input_ids": tokens.ids.reshape(-1, length)}
+        for one in self._pipeline.manifest.components[self.name].inputs:
+            if one.name == "attention_mask":
+                given[one.name] = tokens.mask.reshape(-1, length).astype(one.dtype)
         with clock(self.name):
-            found = run_rows(self._pipeline[self.name], {"input_ids": tokens.ids.reshape(-1, length)})
+            found = run_rows(self._pipeline[self.name], given)
         states = next((found[name] for name in _STATES if name in found), None)
         pooled = next((found[name] for name in _POOLED if name in found), None)
         if states is not None:
             states = states.reshape(len(prompts), chunks * length, -1)
         if states is not None and any(one is not None for one in weights):
             states = weighted(states, tokens.weights)
-        return Encoded(states, None if pooled is None else pooled[::chunks], tokens.cut)
+        return Encoded(states, None if pooled is None else pooled[::chunks], tokens.cut, tokens.mask)
 
 
 def weighted(states: Array, weights: Array) -> Array:
