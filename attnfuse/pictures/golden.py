@@ -48,8 +48,10 @@ def check_loop(folder: Path) -> None:
     """Raise SourceError where the runtime has no loop for the pipeline in a folder."""
     with own_errors():
         kind = read_json(folder / "model_index.json").get("_class_name")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise SourceError(f"--golden makes a picture, and there is no loop for {kind}, but for {', '.join(FAMILIES)}.")
+    if takes := FAMILIES[kind].TAKES:
+        raise SourceError(f"--golden makes a picture of a prompt, and {kind} needs {' and '.join(takes)} too.")
 
 
 def write_golden(components: Sequence[Component], source: Path, work: Path, sink: Sink, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,9 +27,7 @@ def families_of(pipeline: Pipeline, source: Path | None, kinds: Mapping[str, typ
     folder = _own(pipeline) if source is None else source
     index = read_json(folder / "model_index.json")
     kind = _kind(index, kinds)
-    missing = [name for name in kind.graphs(index) if name not in pipeline.names]
-    if missing:
-        raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
+    check_graphs(pipeline, kind.graphs(index))
     scheduler = schedulers.from_config(read_json(folder / "scheduler" / "scheduler_config.json"))
     vae = {**_of_weights(pipeline), **read_json(folder / "vae" / "config.json")}
     tokenizers = {
@@ -43,6 +41,13 @@ def families_of(pipeline: Pipeline, source: Path | None, kinds: Mapping[str, typ
         return kind(Setup(of, index, scheduler, vae, made, folder))
 
     return [family(pipeline.at(size)) for size in pipeline.manifest.sizes] or [family(pipeline)]
+
+
+def check_graphs(pipeline: Pipeline, names: Iterable[str]) -> None:
+    """Raise PipelineError where one of these is not there."""
+    missing = [name for name in names if name not in pipeline.names]
+    if missing:
+        raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
 
 
 def _of_weights(pipeline: Pipeline) -> dict[str, Any]:

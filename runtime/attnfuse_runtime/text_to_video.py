@@ -15,9 +15,10 @@ from PIL import Image
 
 from attnfuse_runtime.asking import check_numbers, generators_of, negative_of, of_size, prompts_of, refuse_other_than
 from attnfuse_runtime.backends import Backend, Devices
-from attnfuse_runtime.families import VIDEOS, Conditions, Decoding, Shown, VideoFamily
+from attnfuse_runtime.families import VIDEOS, Conditions, Decoding, Shown, Start, VideoFamily
 from attnfuse_runtime.families.base import DECODER
 from attnfuse_runtime.films import Films, films
+from attnfuse_runtime.given import Given
 from attnfuse_runtime.loading import families_of
 from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pipeline import Pipeline
@@ -102,9 +103,10 @@ class TextToVideo:
         refuse_other_than(self.pipeline.manifest.components.values(), fixed)
         canvas, shown = family.canvas(len(texts), frames, height, width), Shown(image, last_image)
         sides = family.sides(texts, against, clock, guided=stages.scale is not None)
-        family.begin(family.STEPS if steps is None else steps, canvas)
+        steps = family.STEPS if steps is None else steps
+        family.begin(steps, canvas)
         held = family.held(shown, canvas, decoding.generator, clock)
-        begun = family.drawn(canvas, decoding.generator, latents)
+        begun = family.noise(Start(Given(), canvas, steps, decoding.generator, latents, clock))
         latents = family.first(begun, held) if latents is None else begun
         conditions = family.conditions(sides, canvas, guidance_scale)
         total = len(texts) * len(sides)

@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
+from attnfuse_runtime import noise
 from attnfuse_runtime.errors import InputError, PipelineError
+from attnfuse_runtime.families.courses import Course
 from attnfuse_runtime.families.texts import TextEncoder
+from attnfuse_runtime.given import Given
 from attnfuse_runtime.manifest import Component, Tensor
-from attnfuse_runtime.noise import Array, Generators, randn
+from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.prompts import Prompt
 from attnfuse_runtime.rows import run_rows
@@ -42,7 +45,7 @@ class Setup:
 class Canvas:
     """Sizes: of the VAE's latents, [pictures, channels, height, width], and of a picture, height and width.
 
-    Of videos latents are [videos, channels, frames, height, width].
+    Of films latents are [films, channels, frames, height, width].
     """
 
     latents: tuple[int, ...]
@@ -53,8 +56,7 @@ class Canvas:
 class Text:
     """What a denoiser is told of texts: `states` [texts, tokens, width] and, where it takes them, `pooled`.
 
-    `cut` is what was left out of each text. `mask` is int64 [texts, tokens], 1 where a text has a token, where that is
-    told.
+    `cut` is what was left out of each text, `mask` [texts, tokens] 1 for a token and 0 for padding, of those that tell.
     """
 
     states: Array
@@ -71,6 +73,28 @@ class Conditions:
     same: Mapping[str, Array] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a run of so many steps begins with: pictures, generators, and latents in the place of the first noise."""
+
+    given: Given
+    canvas: Canvas
+    steps: int
+    generator: Generators
+    latents: Array | None
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in a run the denoiser is asked: step `number` of `total`, from 0, with the pictures of the run."""
+
+    given: Given
+    number: int
+    total: int
+    clock: Clock
+
+
 class Family(ABC):
     """One kind of pipeline, over the graphs of a folder. The defaults are mindone's."""
 
@@ -80,6 +104,10 @@ class Family(ABC):
     ENCODERS: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
     NEEDED: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
     """The text encoders that the loop cannot be without."""
+    TAKES: ClassVar[tuple[str, ...]] = ()
+    """The pictures that it is given, by the names of arguments."""
+    GRAPHS: ClassVar[tuple[str, ...]] = ()
+    """The graphs that the loop cannot be without, beside text encoders, denoiser and decoder."""
     STEPS: ClassVar[int] = 28
     GUIDANCE: ClassVar[float]
 
@@ -95,7 +123,8 @@ class Family(ABC):
     @classmethod
     def graphs(cls, index: Mapping[str, Any]) -> list[str]:
         """The graphs that the loop runs, of a pipeline with this `model_index.json`."""
-        return [cls.DENOISER, DECODER, *(name for name in cls.ENCODERS if has_part(index, name))]
+        encoders = [name for name in cls.ENCODERS if has_part(index, name)]
+        return [cls.DENOISER, DECODER, *encoders, *cls.GRAPHS]
 
     @abstractmethod
     def check(self) -> None:
@@ -158,18 +187,6 @@ class Family(ABC):
             away = self.text([Prompt("")] * len(prompts) if against is None else against, chunks, clock)
         return [away, text]
 
-    def drawn(self, canvas: Canvas, generator: Generators, latents: Array | None) -> Array:
-        """The first latents, as the denoiser takes them, float32: `latents`, or noise of mindone's type where None.
-
-        Raises InputError for latents of another shape.
-        """
-        shape = self.packed_shape(canvas)
-        if latents is None:
-            latents = self.packed(randn(canvas.latents, generator, self.noise_type))
-        if latents.shape != shape:
-            raise InputError(f"the latents are {list(latents.shape)}, and the graph takes {list(shape)}; give those.")
-        return np.asarray(latents.astype(np.float32) * np.float32(self.scheduler.init_noise_sigma))
-
     def guidance(self, scale: float | None, true_cfg: float | None, negative: bool) -> float | None:
         """How strongly a picture is guided away from a negative prompt; None for one run a step, without.
 
@@ -195,6 +212,31 @@ class Family(ABC):
     def begin(self, steps: int, canvas: Canvas) -> None:
         """Begin a picture of this many steps. Raises SchedulerError as `set_timesteps`."""
         self.scheduler.set_timesteps(steps)
+
+    def course(self, start: Start) -> Course:
+        """How the run goes, its timesteps being set."""
+        return Course(np.asarray(self.noise(start) * np.float32(self.scheduler.init_noise_sigma)))
+
+    def noise(self, start: Start) -> Array:
+        """The first noise, float32, rounded to the type that mindone draws it in.
+
+        Raises InputError where latents that take its place are of another shape.
+        """
+        shape = self.packed_shape(start.canvas)
+        found = start.latents
+        if found is None:
+            found = self.packed(noise.randn(start.canvas.latents, start.generator, self.noise_type))
+        if found.shape != shape:
+            raise InputError(f"the latents are {list(found.shape)}, and the graph takes {list(shape)}; give those.")
+        return found.astype(np.float32)
+
+    def residuals(self, rows: Mapping[str, Array], same: Mapping[str, Array], moment: Moment) -> dict[str, Array]:
+        """What the denoiser takes beside `rows` and `same`, of models that take those themselves, as rows."""
+        return {}
+
+    def predicted(self, output: Array, canvas: Canvas) -> Array:
+        """The part of the denoiser's output, guided, that the scheduler takes."""
+        return output
 
     def time(self, timestep: Any) -> Array:
         """The timestep as the denoiser takes it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -110,10 +110,7 @@ class LTX(FlowFamily, VideoFamily):
 class LTXOfPictures(LTX):
     """Films that begin with a picture."""
 
-    @classmethod
-    def graphs(cls, index: Mapping[str, Any]) -> list[str]:
-        """With the encoder of the VAE."""
-        return [*super().graphs(index), _ENCODER]
+    GRAPHS = (_ENCODER,)
 
     def check(self) -> None:
         """Raise PipelineError as LTX does, and where the transformer has one timestep for all tokens."""

@@ -23,8 +23,8 @@ _POOLED = ("text_embeds", "pooler_output")
 class Encoded:
     """What one encoder made: states [texts, chunks × length, width] and a pooled text [texts, width] of each.
 
-    None where its graph gives no such thing. The pooled text is that of the first chunk, without weights. `mask` is
-    int64 [texts, chunks × length]: 1 for a token, 0 for what fills a text up.
+    None where its graph gives no such thing. The pooled text is that of the first chunk, without weights. `mask`
+    [texts, chunks × length] is 1 for a token and 0 for padding.
     """
 
     states: Array | None
@@ -67,12 +67,11 @@ class TextEncoder:
         with clock("tokenizer"):
             weights = [one.weights for one in prompts]
             tokens = self._tokenizer([one.text for one in prompts], length, chunks=chunks, weights=weights)
-        given = {"input_ids": tokens.ids.reshape(-1, length)}
-        for one in self._pipeline.manifest.components[self.name].inputs:
-            if one.name == "attention_mask":
-                given[one.name] = tokens.mask.reshape(-1, length).astype(one.dtype)
+        rows = {"input_ids": tokens.ids.reshape(-1, length)}
+        if any(one.name == "attention_mask" for one in self._pipeline.manifest.components[self.name].inputs):
+            rows["attention_mask"] = tokens.mask.reshape(-1, length)
         with clock(self.name):
-            found = run_rows(self._pipeline[self.name], given)
+            found = run_rows(self._pipeline[self.name], rows)
         states = next((found[name] for name in _STATES if name in found), None)
         pooled = next((found[name] for name in _POOLED if name in found), None)
         if states is not None:
