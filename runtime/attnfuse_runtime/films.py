@@ -51,10 +51,10 @@ def encoded(film: Sequence[Image.Image], ending: str, frame_rate: int) -> bytes:
     """The bytes of a file of one film, in the format of its ending, one of `FORMATS`."""
     content = io.BytesIO()
     first, *others = film
-    # Pillow leaves out a frame that is as the one before, and shows that longer.
-    first.save(
-        content, save_all=True, append_images=others, duration=1000 / frame_rate, loop=0, **FORMATS[ending.lower()]
-    )
+    # Whole milliseconds, which come to the film's time. Pillow shows a frame longer where the next is the same.
+    ends = [round(1000 * number / frame_rate) for number in range(len(film) + 1)]
+    durations = [end - start for start, end in zip(ends, ends[1:])]
+    first.save(content, save_all=True, append_images=others, duration=durations, loop=0, **FORMATS[ending.lower()])
     return content.getvalue()
 
 

@@ -5,6 +5,7 @@ As `loop_models` has them for pictures: each tells apart all that goes into it, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from tokenizers import AddedToken, models, pre_tokenizers
 from tokenizers import Tokenizer as Made
 
 from attnfuse.tracing.demo import write_json
-from attnfuse_runtime.manifest import Component, Manifest, Tensor
+from attnfuse_runtime.manifest import SCHEMA, Component, Manifest, Tensor
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.text_to_image import TextToImage
@@ -310,6 +311,37 @@ def _pipeline(folder: Path, kind: str, graphs: Mapping[str, Component], runs: Mo
     # LTX's means are among its VAE's weights, which a compile reads.
     told = {"vae": _MEANS} if kind.startswith("ltx") else {}
     return Pipeline(Manifest(folder, "lite", "", graphs, told), runs or Models(kind))
+
+
+def manifest_of(kind: str) -> dict[str, Any]:
+    """The document of a manifest of these components, whose graphs are empty files."""
+
+    def told(tensor: Tensor) -> dict[str, Any]:
+        return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+
+    entries = [
+        {
+            "name": name,
+            "owner": name,
+            "base": None,
+            "graph": f"{name}_graph.mindir",
+            "variables": [],
+            "config": None,
+            "inputs": list(map(told, one.inputs)),
+            "outputs": list(map(told, one.outputs)),
+            "fixed": [],
+        }
+        for name, one in components(kind).items()
+    ]
+    empty = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}
+    return {
+        "schema": SCHEMA,
+        "runtime": "lite",
+        "soc": "ascend910b",
+        "components": entries,
+        "pipeline": None,
+        "outputs": {entry["graph"]: empty for entry in entries},
+    }
 
 
 def loop(folder: Path, kind: str, graphs: Mapping[str, Component], runs: Models | None = None) -> TextToVideo:
