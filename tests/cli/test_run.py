@@ -12,8 +12,10 @@ from PIL import Image
 
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.pictures import running
 from attnfuse.verify.numbers.data import data_files, read_sets
 from attnfuse_runtime.text_to_image import TextToImage
+from tests.support import film_models
 from tests.support.console import inside, logged
 from tests.support.painter import SIZE, Painted, spoil
 
@@ -192,3 +194,61 @@ def test_without_the_runtime(painted: Painted, tmp_path: Path, monkeypatch: pyte
         done = inside(*arguments)
         assert done.returncode == 2
         assert "needs attnfuse_runtime, not installed here: pip install 'attnfuse[run]'" in done.stderr
+
+
+@pytest.fixture
+def filmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An output folder of Wan from pictures, whose graphs are small functions."""
+    out, kind = tmp_path / "out", "wan_last"
+    out.mkdir()
+    film_models.write_pipeline(out, kind)
+    document = film_models.manifest_of(kind)
+    for name in document["outputs"]:
+        (out / name).write_bytes(b"")
+    (out / "manifest.json").write_text(json.dumps(document))
+    monkeypatch.setattr(running, "backend", lambda name, devices: film_models.Models(kind))
+    return out
+
+
+def test_films_are_the_loops(filmed: Path, tmp_path: Path) -> None:
+    pictures = [tmp_path / "first.png", tmp_path / "last.png"]
+    for path, colour in zip(pictures, ("red", "blue"), strict=True):
+        Image.new("RGB", (30, 20), colour).save(path)
+    given = ("--prompt", "a cat", "--prompt", "snow", "--steps", "2", "--image", pictures[0], "--image", pictures[1])
+    done = inside("run", filmed, *given, "-o", tmp_path / "film.webp", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["frames"], document["size"]) == (5, [32, 16])
+    assert document["pictures"] == [str(tmp_path / f"film_{number}.webp") for number in (0, 1)]
+    film = Image.open(tmp_path / "film_1.webp")
+    times = []
+    for number in range(film.n_frames):  # where frames are the same, one is shown longer
+        film.seek(number)
+        film.load()
+        times.append(film.info["duration"])
+    assert (sum(times), film.size, film.format) == (round(5 * 1000 / 16), (32, 16), "WEBP")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "no image was given; give the picture that the film begins with"),
+        (["--image", "first.png"], "transformer takes the first and the last picture, and 1 were given"),
+        (["--image", "first.png"] * 3, "--image is given 3 times; a film begins with one"),
+        (
+            ["--mask", "first.png", "--strength", "0.5"],
+            "--mask and --strength are for pictures, and the pipe",
+        ),
+        (["--control-image", "first.png"], "there are no ControlNets for films"),
+        (["-o", "film.jpg"], "the film film.jpg ends in none of .webp, .png, .gif; name a file that does"),
+    ],
+)
+def test_what_does_not_fit_films(
+    filmed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (30, 20)).save("first.png")
+    before = files(tmp_path)
+    done = inside("run", filmed, "--prompt", "a cat", "-o", "film.png", "--progress", "never", *given)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert files(tmp_path) == before
