@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnfuse.measured import measure
 from attnfuse.pictures import align
 from attnfuse_runtime.backends import CpuBackend
 from attnfuse_runtime.pipeline import Pipeline
@@ -31,7 +32,9 @@ def test_what_is_written(golden: Path, painted: Painted, tmp_path: Path) -> None
     assert [run["file"] for run in index["runs"]] == [f"{name}_{n}.npz" for name in counts for n in range(counts[name])]
     # No manifest lists them: on another machine numbers may differ in the last digit.
     assert not any("golden" in name for name in json.loads((golden / "manifest.json").read_bytes())["outputs"])
-    assert (golden / "align.py").read_bytes() == Path(align.__file__).read_bytes()
+    for script in (align, measure):
+        path = Path(str(script.__file__))
+        assert (golden / path.name).read_bytes() == path.read_bytes()
     compiled = Pipeline.from_folder(painted.out, CpuBackend())
     for run in index["runs"]:
         path = golden / "golden" / run["file"]
@@ -58,7 +61,7 @@ def test_the_same_again_and_gone_without(golden: Path, painted: Painted) -> None
         done = inside("compile", painted.source, "-o", golden, "--progress", "never", *options)
         assert done.returncode == 0, done.stderr
         assert content() == {
-            name: data for name, data in first.items() if options or not name.startswith(("golden", "align"))
+            name: data for name, data in first.items() if options or not name.startswith(("golden", "align", "measure"))
         }
 
 
