@@ -92,16 +92,22 @@ def _fingerprints(file: Path) -> None:
 
 
 def _both(name: str, place: Path) -> None:
+    """Each way in a process that built the model itself: MindSpore computes tensors in a thread, which no fork has."""
+    if not name.startswith("cells/"):
+        write_group(place / "models", _group(name))
+    cache = BlockCache(str(place / "cache"), True, None, "these tests") if name in AGAIN else None
+    in_child(partial(_one_way, name, place, "blocks", partial(_in_blocks, cache=cache)))
+    if cache is not None:
+        in_child(partial(_one_way, name, place, "again", partial(_in_blocks, cache=cache, into="again")))
+    in_child(partial(_one_way, name, place, "whole", _whole))
+
+
+def _one_way(name: str, place: Path, way: str, traced: Callable[[Opened, tuple[TensorSpec, ...], Path], None]) -> None:
     mindspore.set_device("CPU")
-    opened, inputs = _cells(name) if name.startswith("cells/") else _row(name, place)
+    opened, inputs = _cells(name) if name.startswith("cells/") else _row(name, place / "models")
     gc.collect()
     gc.freeze()
-    cache = BlockCache(str(place / "cache"), True, None, "these tests") if name in AGAIN else None
-    in_child(lambda: _timed("blocks", place, lambda: _in_blocks(opened, inputs, place, cache)))
-    if cache is not None:
-        (place / "again").mkdir()
-        in_child(lambda: _in_blocks(opened, inputs, place / "again", cache))
-    in_child(lambda: _timed("whole", place, lambda: _whole(opened, inputs, place)))
+    _timed(way, place, lambda: traced(opened, inputs, place))
 
 
 def _cells(name: str) -> tuple[Opened, tuple[TensorSpec, ...]]:
@@ -114,11 +120,13 @@ def _cells(name: str) -> tuple[Opened, tuple[TensorSpec, ...]]:
     return opened, (TensorSpec("x", (2, WIDTH), "float32"),)
 
 
-def _row(name: str, place: Path) -> tuple[Opened, tuple[TensorSpec, ...]]:
+def _group(name: str) -> str:
+    return name.rpartition("-")[0].rpartition("/")[0]
+
+
+def _row(name: str, models: Path) -> tuple[Opened, tuple[TensorSpec, ...]]:
     configuration, _, dtype = name.rpartition("-")
     group, _, component = configuration.rpartition("/")
-    models = place / "models"
-    write_group(models, group)
     (plan,) = plan_all(models, dtype, shapes_of(group), [component], given_of(models)).plans
     return partial(entered, plan, build_skeleton(plan)), plan.inputs
 
@@ -141,7 +149,11 @@ def _whole(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
     (place / "whole.mindir").write_bytes(proto.SerializeToString(deterministic=True))
 
 
-def _in_blocks(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path, cache: BlockCache | None) -> None:
+def _in_blocks(
+    opened: Opened, inputs: tuple[TensorSpec, ...], place: Path, *, cache: BlockCache | None, into: str = ""
+) -> None:
+    place /= into
+    place.mkdir(exist_ok=True)
     begun = 0
 
     def compiled(cell: Any, inputs: Sequence[TensorKind]) -> Any:
