@@ -2,6 +2,8 @@
 
     python -m tools.bench.farm [--workers 1,2]
 
+CPU seconds are without those of traces, whose processes end with their worker: nobody waits for them.
+
 Cold begins with an empty cache, and traces six graphs; warm writes all outputs anew with what the cold one left in the
 cache; finished is the same again, with the outputs standing; apart are 24 single compiles without a cache. Prints a
 Markdown table, and the load of the machine before each.
