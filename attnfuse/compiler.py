@@ -234,6 +234,8 @@ def _check_golden(request: CompileRequest, source: Source) -> None:
     require_runtime("--golden", "cpu")
     if request.check:
         raise UsageError("--check compares, and --golden is no part of that; drop it.")
+    if request.fetch.ip_adapter:
+        raise UsageError("--golden makes a picture of a prompt alone, and an IP-Adapter looks at a picture; drop one.")
     if source.single_file or request.components or request.sizes or request.shapes.dynamic is not None:
         raise UsageError("--golden runs all components of a pipeline, of one known size; drop it, or name a pipeline.")
     from attnfuse.pictures.golden import check_loop

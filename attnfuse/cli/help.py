@@ -14,9 +14,22 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         *("output", "form", "report_file", "html_file", "as_json", "reporters", "dry_run", "check", "require"),
         *("parse", "short", "command", "weights", "keep_best"),
     ),
-    "Picture": (*("prompts", "negative", "steps", "guidance_scale", "size", "backend", "device_texts", "record"),),
+    "Picture": (
+        *(
+            "prompts",
+            "negative",
+            "steps",
+            "guidance_scale",
+            "ip_adapter_image",
+            "ip_adapter_scale",
+            "size",
+            "backend",
+            "device_texts",
+            "record",
+        ),
+    ),
     "What is compiled": (
-        *("config", "vae", "variant", "revision", "subfolder", "offline"),
+        *("config", "vae", "ip_adapter", "variant", "revision", "subfolder", "offline"),
         *(
             "components",
             "exclude",

@@ -12,7 +12,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from attnfuse.cli.console import say, stderr_console
-from attnfuse.cli.options import with_options
+from attnfuse.cli.options import PATH, with_options
 from attnfuse.errors import UsageError
 from attnfuse.pictures import BackendName
 
@@ -27,6 +27,15 @@ noise_options = with_options(
         "--guidance-scale",
         type=float,
         help="How strongly a picture follows its prompt; at 1 or below not guided.  [default: the pipeline's]",
+    ),
+)
+
+adapter_options = with_options(
+    click.option(
+        "--ip-adapter-image", type=PATH, metavar="FILE", help="Picture that an IP-Adapter, if there is one, looks at."
+    ),
+    click.option(
+        "--ip-adapter-scale", type=float, help="How strongly it goes by that picture.  [default: as it was compiled]"
     ),
 )
 
@@ -71,6 +80,8 @@ def asked_of(prompts: tuple[str, ...], options: dict[str, Any]) -> Asked:
         steps=options["steps"],
         guidance_scale=options["guidance_scale"],
         seed=options["seed"],
+        looked_at=options["ip_adapter_image"],
+        ip_adapter_scale=options["ip_adapter_scale"],
     )
 
 

@@ -18,6 +18,7 @@ from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.log import log_stages, log_to
 from attnfuse.cli.options import PATH, json_option, log_options, progress_option, with_options
 from attnfuse.cli.pictures import (
+    adapter_options,
     asked_of,
     backend_options,
     devices_of,
@@ -61,6 +62,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
 @negative_option
 @steps_option
 @noise_options
+@adapter_options
 @click.option("--size", callback=_size, metavar="WxH", help="Width and height, of those that were compiled.")
 @backend_options
 @click.option("-o", "--output", type=PATH, required=True, help="The picture (.png, .jpg, .webp); several have numbers.")

@@ -41,6 +41,7 @@ class Asked:
     """What to make pictures of: one of each prompt, with noise drawn from `seed`.
 
     `negative` are none, one for all, or one for each; None leaves the number of steps, or the guidance, to the loop.
+    `looked_at` is the picture for an IP-Adapter, `ip_adapter_scale` its scale, None the one it was compiled with.
     """
 
     prompts: tuple[str, ...]
@@ -48,6 +49,8 @@ class Asked:
     steps: int | None = None
     guidance_scale: float | None = None
     seed: int = 0
+    looked_at: Path | None = None
+    ip_adapter_scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,8 @@ def run_pipeline(
             guidance_scale=asked.guidance_scale,
             callback=keep,
             progress=False,  # told by `stepped`
+            ip_adapter_image=None if asked.looked_at is None else _picture(asked.looked_at),
+            ip_adapter_scale=asked.ip_adapter_scale,
             **further,
         )
     return Ran(found, tuple(steps), recording.calls, type(loop.scheduler).__name__)
@@ -202,9 +207,20 @@ def ran_document(asked: Asked, ran: Ran, files: list[Path]) -> dict[str, Any]:
         "seed": asked.seed,
         "steps": len(ran.steps),
         "guidance_scale": asked.guidance_scale,
+        "ip_adapter_image": None if asked.looked_at is None else str(asked.looked_at),
+        "ip_adapter_scale": asked.ip_adapter_scale,
         "scheduler": ran.scheduler,
         "milliseconds": {name: round(value, 3) for name, value in ran.found.milliseconds.items()},
     }
+
+
+def _picture(file: Path) -> Image.Image:
+    """The picture in a file. Raises SourceError where there is none."""
+    try:
+        with Image.open(file) as found:
+            return found.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise SourceError(f"{file} cannot be read as a picture: {getattr(error, 'strerror', None) or error}.") from None
 
 
 def _negative(asked: Asked) -> str | list[str] | None:

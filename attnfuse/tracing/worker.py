@@ -81,6 +81,7 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
 
         from attnfuse.tracing.build import build_skeleton, output_names, trace
         from attnfuse.tracing.canonical import canonicalise
+        from attnfuse.tracing.ip_adapter_weights import give_ip_adapter
         from attnfuse.tracing.weights import find_sources
     except ImportError as error:
         raise TraceError(
@@ -89,6 +90,8 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
 
     mindspore.set_device("CPU")
     model = build_skeleton(plan)
+    if plan.ip_adapter is not None:
+        tensors = {**tensors, **give_ip_adapter(model, plan)}
     sources = find_sources(plan, model, tensors, work)  # before the trace, which takes longer and seldom fails
     traced = Traced("whole", why_whole=why_whole)
     if plan.way == "blocks":

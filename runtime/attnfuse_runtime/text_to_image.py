@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from attnfuse_runtime import noise, prompts, schedulers
 from attnfuse_runtime.backends import Backend, Devices
 from attnfuse_runtime.errors import FolderError, InputError, PipelineError
-from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Setup, Text, TextEncoder
+from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Setup, Text, TextEncoder, picture_prompt
 from attnfuse_runtime.files import read_json
 from attnfuse_runtime.manifest import Size
 from attnfuse_runtime.noise import Array, Generators
@@ -56,6 +57,8 @@ class TextToImage:
             raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
         self.scheduler = schedulers.from_config(read_json(source / "scheduler" / "scheduler_config.json"))
         self._vae = read_json(source / "vae" / "config.json")
+        processor = source / "feature_extractor" / "preprocessor_config.json"
+        self._processor = read_json(processor) if processor.is_file() else {}
         tokenizers = {
             name: Tokenizer.from_folder(source / name.replace("text_encoder", "tokenizer")) for name in encoders
         }
@@ -96,6 +99,8 @@ class TextToImage:
         latents: Array | None = None,
         eta: float = 0.0,
         weighted: bool = False,
+        ip_adapter_image: Image.Image | None = None,
+        ip_adapter_scale: float | None = None,
         callback: Callback | None = None,
         progress: bool | None = None,
         **fixed: Any,
@@ -109,9 +114,10 @@ class TextToImage:
         `height` and `width` are pixels, and needed where the graphs take any; where there are graphs for several sizes,
         they choose among them, and the number of pictures where those differ in the batch alone. Noise is drawn with
         `seed` or `generator`; `latents` take the place of the first. With `weighted` prompts have marks as
-        `prompts.weighted` tells. `progress` shows a bar, or none; left out, it is shown on a terminal. `fixed` is for
-        what graphs have fixed (`Component.fixed`), such as `clip_skip`: the value that they have, as any other is
-        refused.
+        `prompts.weighted` tells. With an IP-Adapter the denoiser looks at `ip_adapter_image` too, with
+        `ip_adapter_scale`, or what it was compiled with where nothing is said. `progress` shows a bar, or none; left
+        out, it is shown on a terminal. `fixed` is for what graphs have fixed (`Component.fixed`), such as `clip_skip`:
+        the value that they have, as any other is refused.
 
         Raises InputError for arguments that do not fit, SchedulerError as the scheduler does.
         """
@@ -129,12 +135,18 @@ class TextToImage:
             raise InputError("a seed and a generator were given; give one of them.")
         self._refuse_other_than(fixed)
         canvas = self._canvas(family, len(texts), height, width)
+        looked_at = picture_prompt(
+            family.setup.pipeline, family.denoiser, self._processor, ip_adapter_image, ip_adapter_scale, clock
+        )
         sides = self._sides(family, texts, against, clock, guided=away is not None)
         # Before noise is drawn: its size depends on the steps.
         family.begin(family.STEPS if steps is None else steps, canvas)
         generator = noise.generator(seed) if seed is not None else generator
         latents = self._first(family, canvas, generator, latents)
         conditions = family.conditions(sides, canvas, guidance_scale)
+        if looked_at is not None:
+            rows = looked_at.rows(len(texts), guided=away is not None)
+            conditions = Conditions({**conditions.rows, **rows}, {**conditions.same, **looked_at.same()})
         shown = Progress(len(self.scheduler.timesteps), progress)
         for number, timestep in enumerate(self.scheduler.timesteps):
             with clock(family.DENOISER):

@@ -39,7 +39,7 @@ HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "hugging
 IN_A_SUBPROCESS = {
     f"attnfuse.tracing.{name}"
     for name in (
-        *("build", "patches", "weights", "worker"),
+        *("build", "ip_adapter_weights", "patches", "weights", "worker"),
         *("blocks.abstracts", "blocks.fingerprints", "blocks.guesses", "blocks.stand_ins", "blocks.tracer"),
         *(f"patches.{path.stem}" for path in (ROOT / "attnfuse/tracing/patches").glob("[a-z]*.py")),
     )

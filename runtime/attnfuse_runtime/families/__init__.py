@@ -7,6 +7,7 @@ from typing import Final
 
 from attnfuse_runtime.families.base import Canvas, Conditions, Family, Setup, Text
 from attnfuse_runtime.families.flux import Flux
+from attnfuse_runtime.families.picture_prompts import picture_prompt
 from attnfuse_runtime.families.stable_diffusion import StableDiffusion, StableDiffusionXL
 from attnfuse_runtime.families.stable_diffusion_3 import StableDiffusion3
 from attnfuse_runtime.families.texts import TextEncoder
@@ -19,4 +20,4 @@ FAMILIES: Final[Mapping[str, type[Family]]] = {
 }
 """By the class that `model_index.json` names."""
 
-__all__ = ["FAMILIES", "Canvas", "Conditions", "Family", "Setup", "Text", "TextEncoder"]
+__all__ = ["FAMILIES", "Canvas", "Conditions", "Family", "Setup", "Text", "TextEncoder", "picture_prompt"]
