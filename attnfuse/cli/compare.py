@@ -31,7 +31,14 @@ from attnfuse.cli.options import (
     trace_options,
     with_options,
 )
-from attnfuse.cli.pictures import adapter_options, asked_of, backend_options, devices_of, negative_option, noise_options
+from attnfuse.cli.pictures import (
+    asked_of,
+    backend_options,
+    devices_of,
+    negative_option,
+    noise_options,
+    picture_options,
+)
 from attnfuse.errors import UsageError
 from attnfuse.lora.given import parse_lora
 from attnfuse.lora.inversion import parse_inversion
@@ -79,7 +86,7 @@ _STEPS = 4
 @negative_option
 @click.option("--steps", type=click.IntRange(1), default=_STEPS, show_default=True, help="Steps of the scheduler.")
 @noise_options
-@adapter_options
+@picture_options
 @backend_options
 @click.option(
     "--within",

@@ -11,22 +11,13 @@ from attnfuse.cli.exit_codes import MEANINGS
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     "Result": (
-        *("output", "form", "report_file", "html_file", "as_json", "reporters", "dry_run", "check", "require"),
-        *("parse", "short", "command", "weights", "keep_best"),
+        *("output", "form", "measured", "report_file", "html_file", "as_json", "reporters", "dry_run", "check"),
+        *("require", "parse", "short", "command", "weights", "keep_best"),
     ),
     "Picture": (
-        *(
-            "prompts",
-            "negative",
-            "steps",
-            "guidance_scale",
-            "ip_adapter_image",
-            "ip_adapter_scale",
-            "size",
-            "backend",
-            "device_texts",
-            "record",
-        ),
+        *("prompts", "negative", "images", "masks", "strength", "control_images", "control_scales"),
+        *("ip_adapter_image", "ip_adapter_scale"),
+        *("steps", "guidance_scale", "size", "backend", "device_texts", "record"),
     ),
     "What is compiled": (
         *("config", "vae", "ip_adapter", "variant", "revision", "subfolder", "offline"),

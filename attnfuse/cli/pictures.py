@@ -30,21 +30,58 @@ noise_options = with_options(
     ),
 )
 
-adapter_options = with_options(
-    click.option(
-        "--ip-adapter-image", type=PATH, metavar="FILE", help="Picture that an IP-Adapter, if there is one, looks at."
-    ),
-    click.option(
-        "--ip-adapter-scale", type=float, help="How strongly it goes by that picture.  [default: as it was compiled]"
-    ),
-)
-
 negative_option = click.option(
     "--negative-prompt",
     "negative",
     multiple=True,
     metavar="TEXT",
     help="What is guided away from: one for all prompts, or one for each (repeatable).",
+)
+
+picture_options = with_options(
+    click.option(
+        "--image",
+        "images",
+        multiple=True,
+        type=PATH,
+        help="The picture to begin with, of the size that was compiled: one for all prompts, or for each (repeatable).",
+    ),
+    click.option(
+        "--mask",
+        "masks",
+        multiple=True,
+        type=PATH,
+        help="White where the image is made anew, black where it stays; as --image (repeatable).",
+    ),
+    click.option(
+        "--strength",
+        type=click.FloatRange(0, 1),
+        help="How much of the image is made anew: the share of the steps.  [default: the pipeline's]",
+    ),
+    click.option(
+        "--control-image",
+        "control_images",
+        multiple=True,
+        type=PATH,
+        help="What a ControlNet goes by: as --image, or one for each of several ControlNets (repeatable).",
+    ),
+    click.option(
+        "--control-scale",
+        "control_scales",
+        multiple=True,
+        type=float,
+        help="What a ControlNet's outputs are multiplied with: of all, or of each (repeatable).  "
+        "[default: the pipeline's]",
+    ),
+    click.option(
+        "--ip-adapter-image",
+        type=PATH,
+        metavar="FILE",
+        help="The picture that an IP-Adapter, if there is one, looks at.",
+    ),
+    click.option(
+        "--ip-adapter-scale", type=float, help="How strongly it goes by that picture.  [default: as it was compiled]"
+    ),
 )
 
 backend_options = with_options(
@@ -80,6 +117,11 @@ def asked_of(prompts: tuple[str, ...], options: dict[str, Any]) -> Asked:
         steps=options["steps"],
         guidance_scale=options["guidance_scale"],
         seed=options["seed"],
+        images=options["images"],
+        masks=options["masks"],
+        strength=options["strength"],
+        control_images=options["control_images"],
+        control_scales=options["control_scales"],
         looked_at=options["ip_adapter_image"],
         ip_adapter_scale=options["ip_adapter_scale"],
     )

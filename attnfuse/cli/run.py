@@ -18,12 +18,12 @@ from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.log import log_stages, log_to
 from attnfuse.cli.options import PATH, json_option, log_options, progress_option, with_options
 from attnfuse.cli.pictures import (
-    adapter_options,
     asked_of,
     backend_options,
     devices_of,
     negative_option,
     noise_options,
+    picture_options,
     steps_option,
     told_steps,
 )
@@ -62,7 +62,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
 @negative_option
 @steps_option
 @noise_options
-@adapter_options
+@picture_options
 @click.option("--size", callback=_size, metavar="WxH", help="Width and height, of those that were compiled.")
 @backend_options
 @click.option("-o", "--output", type=PATH, required=True, help="The picture (.png, .jpg, .webp); several have numbers.")
@@ -105,8 +105,11 @@ def run_command(
     if output.suffix.lower() not in FORMATS:
         raise UsageError(f"the picture {output} ends in none of {', '.join(FORMATS)}; name a file that does.")
     check_apart("picture", output, folder, None)
+    asked = asked_of(prompts, options)
     for file in numbered(output, len(prompts)):
         check_writable(file, "picture")
+        for given in asked.files:
+            check_apart("picture", file, given, None)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(log_to(verbose=verbose, file=log_file, apart=(folder, output, record)))
         stage = None
@@ -116,7 +119,6 @@ def run_command(
                 raise UsageError(f"--record {record} names a file, and there are several components: name a folder.")
             stage = stack.enter_context(OutputStage(free_place(record)))
         stepped = stack.enter_context(told_steps("pictures", silent=progress == "never"))
-        asked = asked_of(prompts, options)
         log.info("run %s, backend %s, %s", folder, backend, dataclasses.asdict(asked))
         ran = run_folder(folder, asked, backend, devices_of(device_texts), size, _logged(stepped, log))
         log.info("scheduler %s, %s", ran.scheduler, counted(len(ran.steps), "step"))

@@ -171,7 +171,8 @@ def _compare(manifest: Manifest) -> str:
     if not (manifest.pipeline and manifest.pipeline.class_name):
         return told
     pictures = "`attnfuse compare . --against SOURCE` compares pictures. `align.py`, where there is one, holds a device"
-    return f"{told} {pictures} to numbers of the unfused graphs."
+    measured = "`measure.py`, beside it, measures: `attnfuse report . --measured FOLDER` reads what it leaves."
+    return f"{told} {pictures} to numbers of the unfused graphs. {measured}"
 
 
 def _not_verified(manifest: Manifest, report: Report) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.ir.types import Array
@@ -41,6 +41,8 @@ class Asked:
     """What to make pictures of: one of each prompt, with noise drawn from `seed`.
 
     `negative` are none, one for all, or one for each; None leaves the number of steps, or the guidance, to the loop.
+    `images`, `masks` and `control_images` are files of pictures: what a picture begins with, where it is made anew,
+    and what ControlNets go by, times `control_scales`; `strength` is how much is made anew.
     `looked_at` is the picture for an IP-Adapter, `ip_adapter_scale` its scale, None the one it was compiled with.
     """
 
@@ -49,8 +51,19 @@ class Asked:
     steps: int | None = None
     guidance_scale: float | None = None
     seed: int = 0
+    images: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
+    strength: float | None = None
+    control_images: tuple[Path, ...] = ()
+    control_scales: tuple[float, ...] = ()
     looked_at: Path | None = None
     ip_adapter_scale: float | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it names."""
+        looked_at = () if self.looked_at is None else (self.looked_at,)
+        return (*self.images, *self.masks, *self.control_images, *looked_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +137,7 @@ def run_pipeline(
 
     further: dict[str, Any] = {} if asked.steps is None else {"steps": asked.steps}
     further |= {} if size is None else {"width": size[0], "height": size[1]}
+    further |= _pictured(asked)
     # Latents that are not finite are for the caller to tell of.
     with own_errors(), np.errstate(invalid="ignore", over="ignore"):
         loop = TextToImage(pipeline, source)
@@ -134,11 +148,39 @@ def run_pipeline(
             guidance_scale=asked.guidance_scale,
             callback=keep,
             progress=False,  # told by `stepped`
-            ip_adapter_image=None if asked.looked_at is None else _picture(asked.looked_at),
-            ip_adapter_scale=asked.ip_adapter_scale,
             **further,
         )
     return Ran(found, tuple(steps), recording.calls, type(loop.scheduler).__name__)
+
+
+def _pictured(asked: Asked) -> dict[str, Any]:
+    """The arguments of the loop that are pictures, and what goes with them."""
+    files = {"image": asked.images, "mask": asked.masks, "control_image": asked.control_images}
+    found: dict[str, Any] = {name: [opened(path) for path in paths] for name, paths in files.items() if paths}
+    if asked.strength is not None:
+        found["strength"] = asked.strength
+    if asked.looked_at is not None:
+        found["ip_adapter_image"] = opened(asked.looked_at)
+    if asked.ip_adapter_scale is not None:
+        found["ip_adapter_scale"] = asked.ip_adapter_scale
+    if len(asked.control_scales) == 1:
+        (found["control_scale"],) = asked.control_scales
+    elif asked.control_scales:
+        found["control_scale"] = [*asked.control_scales]
+    return found
+
+
+def opened(path: Path) -> Image.Image:
+    """The picture in a file. Raises UsageError where there is none."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.copy()
+    except UnidentifiedImageError:
+        raise UsageError(f"{path} is no picture that Pillow reads; give a PNG or JPEG.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise UsageError(f"the picture {path} cannot be read: {said}.") from None
 
 
 def edited_files(manifest: Manifest, names: Collection[str]) -> list[str]:
@@ -204,6 +246,11 @@ def ran_document(asked: Asked, ran: Ran, files: list[Path]) -> dict[str, Any]:
         "prompts": list(asked.prompts),
         "not_seen": list(ran.found.cut),
         "negative_prompts": list(asked.negative),
+        "images": [str(file) for file in asked.images],
+        "masks": [str(file) for file in asked.masks],
+        "strength": asked.strength,
+        "control_images": [str(file) for file in asked.control_images],
+        "control_scales": list(asked.control_scales),
         "seed": asked.seed,
         "steps": len(ran.steps),
         "guidance_scale": asked.guidance_scale,
@@ -212,15 +259,6 @@ def ran_document(asked: Asked, ran: Ran, files: list[Path]) -> dict[str, Any]:
         "scheduler": ran.scheduler,
         "milliseconds": {name: round(value, 3) for name, value in ran.found.milliseconds.items()},
     }
-
-
-def _picture(file: Path) -> Image.Image:
-    """The picture in a file. Raises SourceError where there is none."""
-    try:
-        with Image.open(file) as found:
-            return found.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise SourceError(f"{file} cannot be read as a picture: {getattr(error, 'strerror', None) or error}.") from None
 
 
 def _negative(asked: Asked) -> str | list[str] | None:

@@ -1,4 +1,6 @@
-"""From a prompt to a picture: the loops of Stable Diffusion 1, 2, XL and 3 and of Flux, as mindone's pipelines go.
+"""From a prompt to a picture: the loops of Stable Diffusion 1, 2, XL and 3, Flux and PixArt, as mindone's pipelines go.
+
+Those of Stable Diffusion 1, 2 and XL begin with a picture too, paint part of one anew, and go by ControlNets.
 
 `model_index.json`, the scheduler's and the VAE's configurations and the tokenizers are read where the graphs are, or in
 the folder of the pipeline that they were made of. Latents are float32 between steps, whatever the graphs take; mindone
@@ -16,11 +18,26 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from attnfuse_runtime import noise, prompts, schedulers
+from attnfuse_runtime import given, noise, prompts, schedulers
 from attnfuse_runtime.backends import Backend, Devices
 from attnfuse_runtime.errors import FolderError, InputError, PipelineError
-from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Setup, Text, TextEncoder, picture_prompt
+from attnfuse_runtime.families import (
+    FAMILIES,
+    Canvas,
+    Conditions,
+    Family,
+    Moment,
+    Setup,
+    Start,
+    Text,
+    TextEncoder,
+    kind_for,
+    picture_prompt,
+)
+from attnfuse_runtime.families.control import Controlled
+from attnfuse_runtime.families.courses import Course
 from attnfuse_runtime.files import read_json
+from attnfuse_runtime.given import Given, Images, Number
 from attnfuse_runtime.manifest import Size
 from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pictures import Pictures, pictures
@@ -52,9 +69,8 @@ class TextToImage:
         index = read_json(source / "model_index.json")
         kind = _kind(index)
         encoders = [name for name in kind.ENCODERS if _has(index, name)]
-        missing = [name for name in (kind.DENOISER, _DECODER, *encoders) if name not in pipeline.names]
-        if missing:
-            raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
+        self._name = index["_class_name"]
+        _check_graphs(pipeline, (kind.DENOISER, _DECODER, *encoders, *kind.GRAPHS))
         self.scheduler = schedulers.from_config(read_json(source / "scheduler" / "scheduler_config.json"))
         self._vae = read_json(source / "vae" / "config.json")
         processor = source / "feature_extractor" / "preprocessor_config.json"
@@ -98,6 +114,13 @@ class TextToImage:
         generator: Generators = None,
         latents: Array | None = None,
         eta: float = 0.0,
+        image: Images = None,
+        mask: Images = None,
+        strength: float | None = None,
+        control_image: Images = None,
+        control_scale: Number = None,
+        control_start: Number = None,
+        control_end: Number = None,
         weighted: bool = False,
         ip_adapter_image: Image.Image | None = None,
         ip_adapter_scale: float | None = None,
@@ -110,6 +133,12 @@ class TextToImage:
         `steps` and `guidance_scale`, which is how strongly a picture follows its prompt, are the pipeline's own where
         nothing is said. At a scale of 1 or below there is no guidance, and negative prompts go unread, as in mindone.
         Flux has guidance as an input, and is guided away from negative prompts with `true_cfg_scale`.
+
+        With an `image`, or one for each prompt, the run begins with that, and takes the share `strength` of the steps,
+        from 0 to 1; with a `mask` it makes that part anew where the mask is white. Pipelines with ControlNets take a
+        `control_image`: one for all prompts or one for each, and of several ControlNets one for each of those, like
+        `control_scale`, which their outputs are multiplied with, and the shares of the steps `control_start` and
+        `control_end` that they are there from and to. Pictures are Pillow's, of the size that the graphs make.
 
         `height` and `width` are pixels, and needed where the graphs take any; where there are graphs for several sizes,
         they choose among them, and the number of pictures where those differ in the batch alone. Noise is drawn with
@@ -126,7 +155,20 @@ class TextToImage:
         if not texts:
             raise InputError("no prompt was given; give one.")
         against = _negative(negative_prompts, len(texts), weighted=weighted)
-        family = self._of_size(len(texts), height, width)
+        pictured = given.taken(
+            len(texts),
+            image=image,
+            mask=mask,
+            strength=strength,
+            control_image=control_image,
+            controls=self._controls,
+            control_scale=control_scale,
+            control_start=control_start,
+            control_end=control_end,
+        )
+        if height is None and width is None and pictured.size is not None and self._has_choice:
+            height, width = pictured.size
+        family = self._taking(self._of_size(len(texts), height, width), pictured)
         for name, scale in (("guidance_scale", guidance_scale), ("true_cfg_scale", true_cfg_scale)):
             if scale is not None and not math.isfinite(scale):
                 raise InputError(f"{name} is {scale}; give a number.")
@@ -135,24 +177,31 @@ class TextToImage:
             raise InputError("a seed and a generator were given; give one of them.")
         self._refuse_other_than(fixed)
         canvas = self._canvas(family, len(texts), height, width)
+        pictured.check(*canvas.pixels)
         looked_at = picture_prompt(
             family.setup.pipeline, family.denoiser, self._processor, ip_adapter_image, ip_adapter_scale, clock
         )
         sides = self._sides(family, texts, against, clock, guided=away is not None)
         # Before noise is drawn: its size depends on the steps.
-        family.begin(family.STEPS if steps is None else steps, canvas)
+        steps = family.STEPS if steps is None else steps
+        family.begin(steps, canvas)
         generator = noise.generator(seed) if seed is not None else generator
-        latents = self._first(family, canvas, generator, latents)
+        course = family.course(Start(pictured, canvas, steps, generator, latents, clock))
+        latents = course.latents
         conditions = family.conditions(sides, canvas, guidance_scale)
         if looked_at is not None:
             rows = looked_at.rows(len(texts), guided=away is not None)
             conditions = Conditions({**conditions.rows, **rows}, {**conditions.same, **looked_at.same()})
-        shown = Progress(len(self.scheduler.timesteps), progress)
-        for number, timestep in enumerate(self.scheduler.timesteps):
-            with clock(family.DENOISER):
-                output = self._denoised(family, latents, timestep, conditions, away)
+        timesteps = self.scheduler.timesteps[course.skipped :]
+        shown = Progress(len(timesteps), progress)
+        for number, timestep in enumerate(timesteps):
+            moment = Moment(pictured, number, len(timesteps), clock)
+            output = family.predicted(
+                self._denoised(family, course, latents, timestep, conditions, away, moment), canvas
+            )
             with clock("scheduler"):
                 latents = self.scheduler.step(output, timestep, latents, generator=generator, eta=eta)
+                latents = course.after(latents, self.scheduler, course.skipped + number)
             shown.step(number + 1)
             if callback is not None:
                 callback(number, float(timestep), latents)
@@ -160,6 +209,37 @@ class TextToImage:
             unpacked = family.unscaled(family.unpacked(latents, canvas))
             images = pictures(run_rows(family.setup.pipeline[_DECODER], {"latents": unpacked})["image"])
         return Pictures(images, latents, sides[-1].cut, clock.milliseconds)
+
+    @property
+    def _controls(self) -> int:
+        """How many ControlNets there are."""
+        family = self._families[0]
+        return len(family.controlnets) if isinstance(family, Controlled) else 0
+
+    @property
+    def _has_choice(self) -> bool:
+        """Whether a size may be asked for: there are graphs of several, or they take any."""
+        decoder = self.pipeline.manifest.components[_DECODER]
+        return bool(self.pipeline.manifest.sizes) or any(size < 1 for size in decoder.inputs[0].shape[2:])
+
+    def _taking(self, family: Family, pictured: Given) -> Family:
+        """The loop over the same graphs that begins with what is given.
+
+        Raises InputError where that is not what it takes, PipelineError where a graph is missing for it.
+        """
+        kind = kind_for(self._name, pictured.names)
+        if kind is not type(family):
+            _check_graphs(self.pipeline, kind.GRAPHS)
+            family = kind(family.setup)
+        lacking = [name for name in kind.TAKES if name not in pictured.names]
+        extra = [name for name in pictured.names if name not in kind.TAKES]
+        if lacking:
+            raise InputError(
+                f"{self._name} needs {' and '.join(kind.TAKES)}, and was given no {' and no '.join(lacking)}; give one."
+            )
+        if extra:
+            raise InputError(f"{self._name} takes no {' and no '.join(extra)}; leave it out.")
+        return family
 
     def _refuse_other_than(self, settings: Mapping[str, Any]) -> None:
         """Raise InputError for a setting that no graph has, or that one has fixed to another value."""
@@ -229,27 +309,35 @@ class TextToImage:
             away = family.text([Prompt("")] * len(texts) if against is None else against, chunks, clock)
         return [away, text]
 
-    def _first(self, family: Family, canvas: Canvas, generator: Generators, latents: Array | None) -> Array:
-        """The first latents, float32, of noise rounded to the type that the denoiser takes texts in, as in mindone."""
-        shape = family.packed_shape(canvas)
-        if latents is None:
-            latents = family.packed(noise.randn(canvas.latents, generator, family.texts.dtype))
-        if latents.shape != shape:
-            raise InputError(f"the latents are {list(latents.shape)}, and the graph takes {list(shape)}; give those.")
-        return np.asarray(latents.astype(np.float32) * np.float32(self.scheduler.init_noise_sigma))
-
     def _denoised(
-        self, family: Family, latents: Array, timestep: Any, conditions: Conditions, scale: float | None
+        self,
+        family: Family,
+        course: Course,
+        latents: Array,
+        timestep: Any,
+        conditions: Conditions,
+        scale: float | None,
+        moment: Moment,
     ) -> Array:
         """The model's output for the latents, guided where there is a scale."""
         sample = self.scheduler.scale_model_input(latents, timestep)
         rows = {family.SAMPLE: sample if scale is None else np.concatenate([sample, sample]), **conditions.rows}
         same = {"timestep": family.time(timestep), **conditions.same}
-        output = run_rows(family.setup.pipeline[family.DENOISER], rows, **same)["sample"].astype(np.float32)
+        rows |= family.residuals(rows, same, moment)
+        rows[family.SAMPLE] = course.sample(rows[family.SAMPLE])
+        with moment.clock(family.DENOISER):
+            output = run_rows(family.setup.pipeline[family.DENOISER], rows, **same)["sample"].astype(np.float32)
         if scale is None:
             return output
         away, towards = np.split(output, 2)
         return np.asarray(away + np.float32(scale) * (towards - away))
+
+
+def _check_graphs(pipeline: Pipeline, names: Sequence[str]) -> None:
+    """Raise PipelineError where one of these is not there."""
+    missing = [name for name in names if name not in pipeline.names]
+    if missing:
+        raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
 
 
 def _kind(index: Mapping[str, Any]) -> type[Family]:

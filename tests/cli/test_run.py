@@ -37,6 +37,65 @@ def test_a_picture_is_the_loops(painted: Painted, tmp_path: Path) -> None:
     assert [line for line in done.stderr.splitlines() if "step 4 of 4" in line]
 
 
+def picture(path: Path, size: int = SIZE, *channels: int) -> Path:
+    values = np.random.default_rng(size).integers(0, 256, (size, size, *channels), np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+def test_a_picture_of_a_picture(painted: Painted, tmp_path: Path) -> None:
+    """The graphs are those of a text-to-image pipeline, with an encoder."""
+    image, mask = picture(tmp_path / "photo.png", SIZE, 3), picture(tmp_path / "mask.png")
+    given: list[str | Path] = ["--image", image, "--mask", mask, "--strength", "0.6", "--steps", "4", "--seed", "5"]
+    output = ("-o", tmp_path / "cat.png", "--json", "--progress", "never")
+    done = inside("run", painted.out, "--prompt", "a cat", *given, *output)
+    assert done.returncode == 0, done.stderr
+    loop = TextToImage.from_folder(painted.out, painted.out, "cpu")
+    wanted = loop("a cat", image=Image.open(image), mask=Image.open(mask), strength=0.6, steps=4, seed=5).images[0]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "cat.png")), np.asarray(wanted))
+    document = json.loads(done.stdout)
+    assert (document["images"], document["masks"]) == ([str(image)], [str(mask)])
+    assert (document["strength"], document["steps"], document["control_images"]) == (0.6, 3, [])
+    assert "vae_encoder" in document["milliseconds"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--image", "small.png"], f"the image is 64x64 pixels, and the pictures that are made of it {SIZE}x{SIZE}"),
+        (["--image", "photo.png", "--mask", "small.png"], "the mask is 64x64 pixels"),
+        (["--image", "photo.png", "--strength", "1.5"], "1.5 is not in the range 0<=x<=1"),
+        (["--image", "photo.png", "--strength", "0"], "strength is 0.0, of which 2 steps leave none"),
+        (["--image", "photo.png", "--image", "photo.png"], "2 times image was given for 1 prompts"),
+        (["--mask", "photo.png"], "a mask was given without an image"),
+        (["--strength", "0.5"], "strength is 0.5, and there is no image"),
+        (["--control-image", "photo.png"], "StableDiffusionPipeline takes no control_image"),
+        (["--control-scale", "0.5"], "control_scale was given, and there is no control_image"),
+        (["--image", "none.png"], "none.png cannot be read: No such file"),
+        (["--image", "text.png"], "text.png is no picture that Pillow reads"),
+        (["--image", "cut.png"], "cut.png cannot be read"),
+        (["--image", "folder"], "folder cannot be read: Is a directory"),
+        (["--image", "cat.png"], "cat.png would lie in or over"),
+    ],
+)
+def test_pictures_that_do_not_fit(
+    painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo = picture(Path("photo.png"), SIZE, 3)
+    picture(Path("small.png"), 64, 3)
+    Path("folder").mkdir()
+    Path("text.png").write_text("a cat")
+    Path("cut.png").write_bytes(photo.read_bytes()[:500])
+    before = files(tmp_path)
+    output = ("-o", "cat.png", "--steps", "2", "--progress", "never")
+    done = inside("run", painted.out, "--prompt", "a cat", *output, *given)
+    assert done.returncode == 2, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if line.lower().startswith("error:"))
+    assert said in line
+    assert files(tmp_path) == before
+
+
 def test_several_pictures_and_what_was_fed(painted: Painted, tmp_path: Path) -> None:
     record = tmp_path / "record"
     done = inside(

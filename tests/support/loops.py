@@ -21,6 +21,7 @@ from PIL import Image
 from attnfuse.tracing.demo import write_json
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.tokenizer import Tokenizer
+from tests.support import picture_loops
 from tests.support.loop_models import (
     CLASSES,
     ENCODERS,
@@ -231,7 +232,7 @@ def _replace(pipe: Any, kind: str) -> None:
             getattr(pipe, name).construct = clip_encode(name)
     model = pipe.unet if kind in ("sd", "xl") else pipe.transformer
     model.construct = denoise
-    pipe.vae.decode = lambda latents, return_dict: (ms.Tensor(decoder(latents.asnumpy())),)
+    pipe.vae.decode = lambda latents, **options: (ms.Tensor(decoder(latents.asnumpy())),)
 
 
 def _look(pipe: Any, takes: str) -> None:
@@ -394,6 +395,8 @@ def main() -> None:
                     found[f"{kind}-{name}"] = _apart(pipe, Path(folder), kind, name)
                 if kind == "sd":
                     found["texts"] = _tokens(Path(folder) / "tokenizer")
+    with cpu_patches():
+        found |= picture_loops.found(_made)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from attnfuse_runtime import noise
 from attnfuse_runtime.errors import InputError, PipelineError
+from attnfuse_runtime.families.courses import Course
 from attnfuse_runtime.families.texts import Encoded, TextEncoder
+from attnfuse_runtime.given import Given
 from attnfuse_runtime.manifest import Component, Tensor
-from attnfuse_runtime.noise import Array
+from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.prompts import Prompt
 from attnfuse_runtime.schedulers import FlowMatchEulerDiscreteScheduler, Scheduler
@@ -42,12 +45,13 @@ class Canvas:
 class Text:
     """What a denoiser is told of texts: `states` [texts, tokens, width] and, where it takes them, `pooled`.
 
-    `cut` is what was left out of each text.
+    `cut` is what was left out of each text, `mask` [texts, tokens] 1 for a token and 0 for padding, of those that tell.
     """
 
     states: Array
     pooled: Array | None
     cut: tuple[str, ...]
+    mask: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,28 @@ class Conditions:
 
     rows: Mapping[str, Array]
     same: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run of so many steps begins with: pictures, generators, and latents in the place of the first noise."""
+
+    given: Given
+    canvas: Canvas
+    steps: int
+    generator: Generators
+    latents: Array | None
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in a run the denoiser is asked: step `number` of `total`, from 0, with the pictures of the run."""
+
+    given: Given
+    number: int
+    total: int
+    clock: Clock
 
 
 class Family(ABC):
@@ -67,6 +93,10 @@ class Family(ABC):
     ENCODERS: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
     NEEDED: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
     """The text encoders that the loop cannot be without."""
+    TAKES: ClassVar[tuple[str, ...]] = ()
+    """The pictures that it is given, by the names of arguments."""
+    GRAPHS: ClassVar[tuple[str, ...]] = ()
+    """The graphs that the loop cannot be without, beside text encoders, denoiser and decoder."""
     STEPS: ClassVar[int] = 28
     GUIDANCE: ClassVar[float]
 
@@ -139,6 +169,31 @@ class Family(ABC):
         """Begin a picture of this many steps. Raises SchedulerError as `set_timesteps`."""
         self.scheduler.set_timesteps(steps)
 
+    def course(self, start: Start) -> Course:
+        """How the run goes, its timesteps being set."""
+        return Course(np.asarray(self.noise(start) * np.float32(self.scheduler.init_noise_sigma)))
+
+    def noise(self, start: Start) -> Array:
+        """The first noise, float32, rounded to the type that the denoiser takes texts in, as in mindone.
+
+        Raises InputError where latents that take its place are of another shape.
+        """
+        shape = self.packed_shape(start.canvas)
+        found = start.latents
+        if found is None:
+            found = self.packed(noise.randn(start.canvas.latents, start.generator, self.texts.dtype))
+        if found.shape != shape:
+            raise InputError(f"the latents are {list(found.shape)}, and the graph takes {list(shape)}; give those.")
+        return found.astype(np.float32)
+
+    def residuals(self, rows: Mapping[str, Array], same: Mapping[str, Array], moment: Moment) -> dict[str, Array]:
+        """What the denoiser takes beside `rows` and `same`, of models that take those themselves, as rows."""
+        return {}
+
+    def predicted(self, output: Array, canvas: Canvas) -> Array:
+        """The part of the denoiser's output, guided, that the scheduler takes."""
+        return output
+
     def time(self, timestep: Any) -> Array:
         """The timestep as the denoiser takes it."""
         return np.asarray(timestep)
@@ -204,4 +259,17 @@ def given(name: str, wanted: Array | None, component: str) -> Array:
     return wanted
 
 
-__all__ = ["Canvas", "Conditions", "Encoded", "Family", "FlowFamily", "Setup", "Text", "given", "joined", "longest"]
+__all__ = [
+    "Canvas",
+    "Conditions",
+    "Encoded",
+    "Family",
+    "FlowFamily",
+    "Moment",
+    "Setup",
+    "Start",
+    "Text",
+    "given",
+    "joined",
+    "longest",
+]

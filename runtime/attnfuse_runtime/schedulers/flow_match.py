@@ -83,6 +83,10 @@ class FlowMatchEulerDiscreteScheduler(SigmaScheduler[FlowMatchOptions]):
         factor = math.exp(mu) if self.options.time_shift_type == "exponential" else mu
         return np.asarray(factor / (factor + (1 / levels - 1)))
 
+    def _mixture(self, number: int) -> tuple[float, float]:
+        sigma = float(self.sigmas[number])
+        return 1 - sigma, sigma
+
     def _step(self, output: Array, timestep: float, sample: Array, draw: Draw, eta: float) -> Array:
         self._no_eta(eta)
         at = self._here(timestep)
