@@ -70,9 +70,12 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
         with pytest.raises(AttnfuseRuntimeError, match=said):
             made("snow", steps=1, **given)
     plain = loop(tmp_path, components())
-    for name, value in (("ip_adapter_image", PICTURE), ("ip_adapter_scale", 0.5)):
-        with pytest.raises(AttnfuseRuntimeError, match=f"{name} was given, and unet has no IP-Adapter; compile with"):
-            plain("snow", steps=1, **{name: value})
+    others: list[dict[str, Any]] = [{"ip_adapter_image": PICTURE}, {"ip_adapter_scale": 0.5}]
+    for other in others:
+        with pytest.raises(
+            AttnfuseRuntimeError, match=f"{next(iter(other))} was given, and unet has no IP-Adapter; compile"
+        ):
+            plain("snow", steps=1, **other)
     without = {name: one for name, one in graphs.items() if name != "image_encoder"}
     with pytest.raises(AttnfuseRuntimeError, match="has no image_encoder for the IP-Adapter"):
         loop(tmp_path, without)("snow", steps=1, ip_adapter_image=PICTURE)
