@@ -11,10 +11,13 @@ from attnfuse.cli.exit_codes import MEANINGS
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     "Result": (
-        *("output", "form", "report_file", "html_file", "as_json", "reporters", "dry_run", "check", "require"),
-        *("parse", "short", "command", "weights", "keep_best"),
+        *("output", "form", "measured", "report_file", "html_file", "as_json", "reporters", "dry_run", "check"),
+        *("require", "parse", "short", "command", "weights", "keep_best"),
     ),
-    "Picture": (*("prompts", "negative", "steps", "guidance_scale", "size", "backend", "device_texts", "record"),),
+    "Picture": (
+        *("prompts", "negative", "images", "masks", "strength", "control_images", "control_scales"),
+        *("steps", "guidance_scale", "size", "backend", "device_texts", "record"),
+    ),
     "What is compiled": (
         *("config", "vae", "variant", "revision", "subfolder", "offline"),
         *(

@@ -142,8 +142,10 @@ _LOOP = """\
     loop = TextToImage.from_folder(".", backend="lite", devices=0)
     loop("a photo of an astronaut", steps=20, seed=42).images[0].save("../picture.png")
 
-where attnfuse-runtime has a loop for {kind}; else it says so. `attnfuse run . --prompt TEXT -o ../picture.png` does the
-same without a device. Keep pictures out of this folder: a compile replaces it only as long as all in it is its own.
+where attnfuse-runtime has a loop for {kind}; else it says so. A pipeline that takes pictures is given them too, as
+`image=`, `mask=` and `control_image=`, each Pillow's and of the size that was compiled. `attnfuse run . --prompt TEXT
+-o ../picture.png` does the same without a device. Keep pictures out of this folder: a compile replaces it only as long
+as all in it is its own.
 """
 
 
@@ -171,7 +173,8 @@ def _compare(manifest: Manifest) -> str:
     if not (manifest.pipeline and manifest.pipeline.class_name):
         return told
     pictures = "`attnfuse compare . --against SOURCE` compares pictures. `align.py`, where there is one, holds a device"
-    return f"{told} {pictures} to numbers of the unfused graphs."
+    measured = "`measure.py`, beside it, measures: `attnfuse report . --measured FOLDER` reads what it leaves."
+    return f"{told} {pictures} to numbers of the unfused graphs. {measured}"
 
 
 def _not_verified(manifest: Manifest, report: Report) -> Iterator[str]:

@@ -61,6 +61,7 @@ _ACROSS = {
     "passes/test_fixtures": "passes by example",
     "passes/test_known_masks": "masks kept as weights: numbers, policy and what is written",
     "passes/test_not_attention": "graphs that no pass may take for attention",
+    "runtime/families/test_plans": "the loops, over the interfaces that compiles plan",
     "runtime/schedulers/test_against_mindone": "every scheduler, held to mindone's own",
     "targets/test_soc_limits": "every limit of every SoC",
     "runtime/test_wheel": "the runtime's wheel, built and installed by itself",

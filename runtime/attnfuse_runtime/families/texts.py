@@ -23,12 +23,14 @@ _POOLED = ("text_embeds", "pooler_output")
 class Encoded:
     """What one encoder made: states [texts, chunks × length, width] and a pooled text [texts, width] of each.
 
-    None where its graph gives no such thing. The pooled text is that of the first chunk, without weights.
+    None where its graph gives no such thing. The pooled text is that of the first chunk, without weights. `mask`
+    [texts, chunks × length] is 1 for a token and 0 for padding.
     """
 
     states: Array | None
     pooled: Array | None
     cut: tuple[str, ...]
+    mask: Array
 
 
 class TextEncoder:
@@ -65,15 +67,18 @@ class TextEncoder:
         with clock("tokenizer"):
             weights = [one.weights for one in prompts]
             tokens = self._tokenizer([one.text for one in prompts], length, chunks=chunks, weights=weights)
+        rows = {"input_ids": tokens.ids.reshape(-1, length)}
+        if any(one.name == "attention_mask" for one in self._pipeline.manifest.components[self.name].inputs):
+            rows["attention_mask"] = tokens.mask.reshape(-1, length)
         with clock(self.name):
-            found = run_rows(self._pipeline[self.name], {"input_ids": tokens.ids.reshape(-1, length)})
+            found = run_rows(self._pipeline[self.name], rows)
         states = next((found[name] for name in _STATES if name in found), None)
         pooled = next((found[name] for name in _POOLED if name in found), None)
         if states is not None:
             states = states.reshape(len(prompts), chunks * length, -1)
         if states is not None and any(one is not None for one in weights):
             states = weighted(states, tokens.weights)
-        return Encoded(states, None if pooled is None else pooled[::chunks], tokens.cut)
+        return Encoded(states, None if pooled is None else pooled[::chunks], tokens.cut, tokens.mask)
 
 
 def weighted(states: Array, weights: Array) -> Array:
