@@ -87,14 +87,16 @@ class Weights:
     def of(cls, component: Component, seed: int, work: Path) -> Weights:
         """Those of the source, and drawn ones where it has none; `work` is a folder for large ones."""
         proto = component.parse()
+        folder = work / component.name  # another component may have other weights of these names
+        folder.mkdir()
         here = {external.parameter_name(p): p for p in external.parameters(proto)}
         drawn = 0
         if component.original is not None:
             own = by_name(stored_weights(proto, component.original), here)
             drawn = sum(not external.has_data(parameter) for parameter in here.values())
         else:
-            own = kept_in(_streamed(component), work)
-        original = first_of(own, kept_in(drawn_weights(seed), work))
+            own = kept_in(_streamed(component), folder)
+        original = first_of(own, kept_in(drawn_weights(seed), folder))
         return cls(original, first_of(edited_from(original, here), original), len(here), drawn)
 
 

@@ -48,7 +48,8 @@ def tune(
     shapes: ShapeOptions | None = None,
 ) -> Tuning:
     """What `attnfuse tune` finds of a graph, or of a component of a pipeline."""
-    work.mkdir(parents=True, exist_ok=True)
+    values = work / "values"
+    values.mkdir(parents=True)
     request = CompileRequest(
         source=str(source),
         target=target,
@@ -67,7 +68,7 @@ def tune(
                 seed=0,
                 data=dict.fromkeys(opened.names, data) if data else {},
                 known=Incremental(cache),
-                work=work,
+                work=values,
                 tell=([] if said is None else said).append,
                 progress=Silent(),
             ),
