@@ -218,7 +218,10 @@ def _shapes(written: Written, given: ShapeOptions, dtype: str | None = None) -> 
         given = replace(given, dtypes=tuple((name, dtype) for name, dtype in types if dtype is not None))
     if (decoder := components.get("vae_decoder")) is not None and -1 not in decoder.inputs[0].shape:
         found["batch"] = decoder.inputs[0].shape[0]
-        found["height"], found["width"] = decoder.outputs[0].shape[-2:]
+        *frames, height, width = decoder.outputs[0].shape[2:]
+        found |= {"height": height, "width": width}
+        # Qwen-Image decodes a film of one frame, and has no frames to ask for.
+        found |= {"frames": frames[0]} if frames and frames[0] > 1 else {}
     fixed = [one for component in components.values() for one in component.fixed]
     told = {name: {one.value for one in fixed if one.name == name} for name in _TOLD}
     if len(told["guidance_rows"]) == 1:

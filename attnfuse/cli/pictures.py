@@ -44,7 +44,8 @@ picture_options = with_options(
         "images",
         multiple=True,
         type=PATH,
-        help="The picture to begin with, of the size that was compiled: one for all prompts, or for each (repeatable).",
+        help="The picture to begin with, of the size that was compiled: one for all prompts, or for each; "
+        "of films the first, then the last (repeatable).",
     ),
     click.option(
         "--mask",

@@ -18,13 +18,17 @@ from attnfuse.ir.types import Array
 from attnfuse.output import MANIFEST, digest, no_output
 from attnfuse.pictures import BackendName
 from attnfuse.pictures.recording import Call, Recording
-from attnfuse_runtime import AttnfuseRuntimeError
+from attnfuse_runtime import AttnfuseRuntimeError, films
 from attnfuse_runtime.backends import Devices, backend
 from attnfuse_runtime.errors import InputError, SchedulerError
+from attnfuse_runtime.families import VIDEOS
+from attnfuse_runtime.files import read_json
+from attnfuse_runtime.films import Films
 from attnfuse_runtime.manifest import Manifest, read_manifest
 from attnfuse_runtime.pictures import Pictures
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.text_to_image import TextToImage
+from attnfuse_runtime.text_to_video import TextToVideo
 
 Stepped = Callable[[int, int], None]
 """Told after each step how many are done, and of how many."""
@@ -42,7 +46,8 @@ class Asked:
 
     `negative` are none, one for all, or one for each; None leaves the number of steps, or the guidance, to the loop.
     `images`, `masks` and `control_images` are files of pictures: what a picture begins with, where it is made anew,
-    and what ControlNets go by, times `control_scales`; `strength` is how much is made anew.
+    and what ControlNets go by, times `control_scales`; `strength` is how much is made anew. Films begin with the first
+    of `images`, and end with the second.
     `looked_at` is the picture for an IP-Adapter, `ip_adapter_scale` its scale, None the one it was compiled with.
     """
 
@@ -76,9 +81,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of a run: pictures, the latents after each step, and what each component was fed and gave."""
+    """What came of a run: pictures or films, the latents after each step, what each component was fed and gave."""
 
-    found: Pictures
+    found: Pictures | Films
     steps: tuple[Step, ...]
     calls: Mapping[str, list[Call]]
     scheduler: str
@@ -137,11 +142,12 @@ def run_pipeline(
 
     further: dict[str, Any] = {} if asked.steps is None else {"steps": asked.steps}
     further |= {} if size is None else {"width": size[0], "height": size[1]}
-    further |= _pictured(asked)
+    filmed = makes_films(source)
+    further |= _shown(asked) if filmed else _pictured(asked)
     # Latents that are not finite are for the caller to tell of.
     with own_errors(), np.errstate(invalid="ignore", over="ignore"):
-        loop = TextToImage(pipeline, source)
-        found = loop(
+        loop = TextToVideo(pipeline, source) if filmed else TextToImage(pipeline, source)
+        found: Pictures | Films = loop(
             list(asked.prompts),
             _negative(asked),
             seed=asked.seed,
@@ -151,6 +157,28 @@ def run_pipeline(
             **further,
         )
     return Ran(found, tuple(steps), recording.calls, type(loop.scheduler).__name__)
+
+
+def makes_films(folder: Path) -> bool:
+    """Whether the pipeline in a folder makes films, as its model_index.json tells, if there is one."""
+    index = folder / "model_index.json"
+    with own_errors():
+        return index.is_file() and read_json(index).get("_class_name") in VIDEOS
+
+
+def _shown(asked: Asked) -> dict[str, Any]:
+    """The arguments of the loop that makes films: the pictures that they begin and end with."""
+    if others := [name for name, value in (("--mask", asked.masks), ("--strength", asked.strength)) if value]:
+        raise UsageError(f"{' and '.join(others)} are for pictures, and the pipeline makes films; leave them out.")
+    if asked.control_images or asked.control_scales:
+        raise UsageError("there are no ControlNets for films; leave out --control-image and --control-scale.")
+    if asked.looked_at is not None or asked.ip_adapter_scale is not None:
+        raise UsageError("there are no IP-Adapters for films; leave out --ip-adapter-image and --ip-adapter-scale.")
+    if len(asked.images) > 2:
+        raise UsageError(
+            f"--image is given {len(asked.images)} times; a film begins with one, and may end with another."
+        )
+    return {name: opened(path) for name, path in zip(("image", "last_image"), asked.images, strict=False)}
 
 
 def _pictured(asked: Asked) -> dict[str, Any]:
@@ -232,6 +260,14 @@ def encoded(image: Image.Image, file: Path) -> bytes:
     return content.getvalue()
 
 
+def contents(found: Pictures | Films, files: list[Path]) -> list[bytes]:
+    """The bytes of a file for each picture, or each film, in the format of its ending."""
+    if isinstance(found, Films):
+        each = zip(found.films, files, strict=True)
+        return [films.encoded(film, file.suffix, found.frame_rate) for film, file in each]
+    return [encoded(image, file) for image, file in zip(found.images, files, strict=True)]
+
+
 def numbered(file: Path, count: int) -> list[Path]:
     """The files of so many pictures: `picture.png`, or `picture_0.png` and on."""
     return [file] if count == 1 else [file.with_stem(f"{file.stem}_{number}") for number in range(count)]
@@ -243,6 +279,7 @@ def ran_document(asked: Asked, ran: Ran, files: list[Path]) -> dict[str, Any]:
         "schema": "attnfuse.run/1",
         "pictures": [str(file) for file in files],
         "size": list(ran.found.images[0].size),
+        "frames": len(ran.found.films[0]) if isinstance(ran.found, Films) else None,
         "prompts": list(asked.prompts),
         "not_seen": list(ran.found.cut),
         "negative_prompts": list(asked.negative),

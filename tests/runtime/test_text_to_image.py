@@ -186,7 +186,7 @@ def test_what_graphs_have_fixed(source: Path) -> None:
         ({"eta": 0.5}, "PNDMScheduler has none"),
         ({"prompts": []}, "no prompt was given"),
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
-        ({"true_cfg_scale": 2.0}, "true_cfg_scale was given, which Flux alone has"),
+        ({"true_cfg_scale": 2.0}, "true_cfg_scale was given, which Flux and Qwen-Image alone have"),
     ],
 )
 def test_arguments_that_do_not_fit(source: Path, given: dict[str, Any], said: str) -> None:

@@ -8,16 +8,21 @@ from typing import Final
 from attnfuse_runtime.families import control, pictures
 from attnfuse_runtime.families.base import Canvas, Conditions, Family, Moment, Setup, Start, Text
 from attnfuse_runtime.families.flux import Flux
+from attnfuse_runtime.families.ltx import LTX, LTXOfPictures
 from attnfuse_runtime.families.picture_prompts import picture_prompt
 from attnfuse_runtime.families.pixart import PixArtAlpha, PixArtSigma
+from attnfuse_runtime.families.qwen_image import QwenImage
 from attnfuse_runtime.families.stable_diffusion import StableDiffusion, StableDiffusionXL
 from attnfuse_runtime.families.stable_diffusion_3 import StableDiffusion3
 from attnfuse_runtime.families.texts import TextEncoder
+from attnfuse_runtime.families.videos import Decoding, Shown, VideoFamily
+from attnfuse_runtime.families.wan import Wan, WanOfPictures
 
 FAMILIES: Final[Mapping[str, type[Family]]] = {
     "FluxPipeline": Flux,
     "PixArtAlphaPipeline": PixArtAlpha,
     "PixArtSigmaPipeline": PixArtSigma,
+    "QwenImagePipeline": QwenImage,
     "StableDiffusion3Pipeline": StableDiffusion3,
     "StableDiffusionControlNetImg2ImgPipeline": control.StableDiffusionControlledImageToImage,
     "StableDiffusionControlNetInpaintPipeline": control.StableDiffusionControlledInpainting,
@@ -32,7 +37,15 @@ FAMILIES: Final[Mapping[str, type[Family]]] = {
     "StableDiffusionXLInpaintPipeline": pictures.StableDiffusionXLInpainting,
     "StableDiffusionXLPipeline": StableDiffusionXL,
 }
-"""By the class that `model_index.json` names."""
+"""Of pictures, by the class that `model_index.json` names."""
+
+VIDEOS: Final[Mapping[str, type[VideoFamily]]] = {
+    "LTXImageToVideoPipeline": LTXOfPictures,
+    "LTXPipeline": LTX,
+    "WanImageToVideoPipeline": WanOfPictures,
+    "WanPipeline": Wan,
+}
+"""Of films."""
 
 
 def kind_for(name: str, given: Collection[str]) -> type[Family]:
@@ -55,14 +68,18 @@ def kind_for(name: str, given: Collection[str]) -> type[Family]:
 
 __all__ = [
     "FAMILIES",
+    "VIDEOS",
     "Canvas",
     "Conditions",
+    "Decoding",
     "Family",
     "Moment",
     "Setup",
+    "Shown",
     "Start",
     "Text",
     "TextEncoder",
+    "VideoFamily",
     "kind_for",
     "picture_prompt",
 ]

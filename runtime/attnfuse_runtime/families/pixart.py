@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from attnfuse_runtime.errors import InputError, PipelineError
-from attnfuse_runtime.families.base import Canvas, Conditions, Family, Text, given, joined
+from attnfuse_runtime.errors import InputError
+from attnfuse_runtime.families.base import Canvas, Conditions, Family, Text, given, joined, same_length
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.prompts import Prompt
 from attnfuse_runtime.watching import Clock
@@ -29,12 +29,7 @@ class PixArtSigma(Family):
 
     def check(self) -> None:
         """Raise PipelineError where texts are of another length than T5's."""
-        t5 = self.setup.pipeline.manifest.components["text_encoder"].inputs[0].shape[-1]
-        if self.tokens > 0 and t5 not in (-1, self.tokens):
-            raise PipelineError(
-                f"transformer takes texts of {self.tokens} tokens and text_encoder gives {t5}; compile both for one "
-                "length."
-            )
+        same_length(self, "text_encoder")
 
     def chunks(self, prompts: Sequence[Prompt]) -> int:
         """One."""

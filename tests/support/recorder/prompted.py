@@ -8,7 +8,7 @@ from typing import Final
 from attnfuse.tracing.folder import IpAdapter
 from attnfuse.tracing.plan import ADAPTED, NOT_ADAPTED
 from tests.support.recorder import edits, perturbed, pictures
-from tests.support.recorder.record import NOT_READ, PICTURE, Recording, varied
+from tests.support.recorder.record import PICTURE, Recording, varied
 from tests.support.small_models.encoders import CLIP_VISION
 
 _AS: Final = {**pictures.RECORDINGS, **perturbed.RECORDINGS, **edits.RECORDINGS}
@@ -25,7 +25,7 @@ _OF_ONE: Final[Mapping[str, Mapping[str, str]]] = {
         " rows together, with which its UNet fails"
     },
     **{
-        name: {"controlnet: added_cond_kwargs.image_embeds is [[3, 1, 17, 24]": NOT_READ}
+        name: {"controlnet: added_cond_kwargs.image_embeds is [[3, 1, 17, 24]": "a ControlNet looks at none of it"}
         for name in ("StableDiffusionXLControlNetPAGPipeline", "StableDiffusionXLControlNetPAGImg2ImgPipeline")
     },
 }
