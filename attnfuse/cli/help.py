@@ -55,7 +55,8 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         "strict_policy",
     ),
     "Verification": (
-        *("level", "golden", "data", "seed", "again", "max_memory", "certificate", "measure_memory", "profiled"),
+        *("budget", "level", "golden", "data", "seed", "again"),
+        *("max_memory", "certificate", "measure_memory", "profiled"),
     ),
     "What is told": ("print_after", "print_to", "time_passes", "progress", "verbose", "log_file"),
 }

@@ -87,12 +87,19 @@ def _fingerprints(file: Path) -> None:
 
 
 def _both(name: str, place: Path) -> None:
+    """Each way in a process that built the model itself: MindSpore computes tensors in a thread, which no fork has."""
+    if not name.startswith("cells/"):
+        write_group(place / "models", _group(name))
+    for way, traced in (("blocks", _in_blocks), ("whole", _whole)):
+        in_child(partial(_one_way, name, place, way, traced))
+
+
+def _one_way(name: str, place: Path, way: str, traced: Callable[[Opened, tuple[TensorSpec, ...], Path], None]) -> None:
     mindspore.set_device("CPU")
-    opened, inputs = _cells(name) if name.startswith("cells/") else _row(name, place)
+    opened, inputs = _cells(name) if name.startswith("cells/") else _row(name, place / "models")
     gc.collect()
     gc.freeze()
-    in_child(lambda: _timed("blocks", place, lambda: _in_blocks(opened, inputs, place)))
-    in_child(lambda: _timed("whole", place, lambda: _whole(opened, inputs, place)))
+    _timed(way, place, lambda: traced(opened, inputs, place))
 
 
 def _cells(name: str) -> tuple[Opened, tuple[TensorSpec, ...]]:
@@ -105,11 +112,13 @@ def _cells(name: str) -> tuple[Opened, tuple[TensorSpec, ...]]:
     return opened, (TensorSpec("x", (2, WIDTH), "float32"),)
 
 
-def _row(name: str, place: Path) -> tuple[Opened, tuple[TensorSpec, ...]]:
+def _group(name: str) -> str:
+    return name.rpartition("-")[0].rpartition("/")[0]
+
+
+def _row(name: str, models: Path) -> tuple[Opened, tuple[TensorSpec, ...]]:
     configuration, _, dtype = name.rpartition("-")
     group, _, component = configuration.rpartition("/")
-    models = place / "models"
-    write_group(models, group)
     (plan,) = plan_all(models, dtype, shapes_of(group), [component], given_of(models)).plans
     return partial(entered, plan, build_skeleton(plan)), plan.inputs
 
