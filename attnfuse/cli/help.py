@@ -43,6 +43,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
             "trace",
             "jobs",
             "cache_dir",
+            "cache_key",
         ),
     ),
     "Target and policy": (
