@@ -43,6 +43,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
             "trace",
             "jobs",
             "cache_dir",
+            "cache_key",
         ),
     ),
     "Target and policy": (
@@ -55,7 +56,8 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         "strict_policy",
     ),
     "Verification": (
-        *("level", "golden", "data", "seed", "again", "max_memory", "certificate", "measure_memory", "profiled"),
+        *("budget", "level", "golden", "data", "seed", "again"),
+        *("max_memory", "certificate", "measure_memory", "profiled"),
     ),
     "What is told": ("print_after", "print_to", "time_passes", "progress", "verbose", "log_file"),
 }

@@ -133,8 +133,11 @@ def _run(manifest: Manifest) -> str:
         return "    graph = mindspore.nn.GraphCell(mindspore.load(FILE))"
     calls = "".join(map(_call, manifest.components[:1]))
     components = _COMPONENTS.format(calls=calls)
-    kind = manifest.pipeline and manifest.pipeline.class_name
-    return f"{_LOOP.format(kind=kind)}\n{components}" if kind else components
+    pipeline = manifest.pipeline
+    if pipeline is None or not pipeline.class_name:
+        return components
+    loop = _LOOP if pipeline.frames is None else _FILMS
+    return f"{loop.format(kind=pipeline.class_name)}\n{components}"
 
 
 _LOOP = """\
@@ -146,6 +149,19 @@ where attnfuse-runtime has a loop for {kind}; else it says so. A pipeline that t
 `image=`, `mask=` and `control_image=`, each Pillow's and of the size that was compiled. `attnfuse run . --prompt TEXT
 -o ../picture.png` does the same without a device. Keep pictures out of this folder: a compile replaces it only as long
 as all in it is its own.
+"""
+
+
+_FILMS = """\
+    from attnfuse_runtime.films import encoded
+    from attnfuse_runtime.text_to_video import TextToVideo
+    loop = TextToVideo.from_folder(".", backend="lite", devices=0)
+    made = loop("a cat in the snow", steps=30, seed=42)
+    open("../film.webp", "wb").write(encoded(made.films[0], ".webp", made.frame_rate))
+
+where attnfuse-runtime has a loop for {kind}; else it says so. A pipeline that begins with a picture is given it as
+`image=`, Pillow's. `attnfuse run . --prompt TEXT -o ../film.webp` does the same without a device. Keep films out of
+this folder: a compile replaces it only as long as all in it is its own.
 """
 
 

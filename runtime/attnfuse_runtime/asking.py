@@ -64,7 +64,7 @@ def refuse_other_than(components: Iterable[Component], settings: Mapping[str, An
                 )
 
 
-def of_size(sizes: Sequence[Size], count: int, height: int | None, width: int | None) -> int:
+def of_size(sizes: Sequence[Size], count: int, height: int | None, width: int | None, frames: int | None = None) -> int:
     """Which of several sizes is asked for: the first, where nothing is, and where there is one alone.
 
     Of those that differ in the batch, the smallest that makes all pictures at once, or else the largest. Raises
@@ -72,15 +72,24 @@ def of_size(sizes: Sequence[Size], count: int, height: int | None, width: int | 
     """
     if not sizes:
         return 0
-    of = sizes[0] if height is None and width is None else Size(height, width, None, {})
+    of = Size(height, width, None, {}, frames)
+    of = sizes[0] if (height, width, frames) == (None, None, None) else of
     wanted = [
         (size.batch is not None and size.batch < count, abs((size.batch or count) - count), at)
         for at, size in enumerate(sizes)
-        if of.height in (None, size.height) and of.width in (None, size.width)
+        if all(one in (None, other) for one, other in zip(*map(_sides, (of, size))))
     ]
     if not wanted:
-        there = ", ".join(dict.fromkeys(f"{size.width}x{size.height}" for size in sizes))
-        raise InputError(
-            f"pictures of {width}x{height} were asked for, and the graphs are for {there}; ask for one of those."
-        )
+        there = ", ".join(dict.fromkeys(map(_told, sizes)))
+        what = "pictures" if frames is None else "films"
+        raise InputError(f"{what} of {_told(of)} were asked for, and the graphs are for {there}; ask for one of those.")
     return min(wanted)[2]
+
+
+def _sides(size: Size) -> tuple[int | None, int | None, int | None]:
+    return size.height, size.width, size.frames
+
+
+def _told(size: Size) -> str:
+    frames = "" if size.frames is None else f", {size.frames} frames"
+    return f"{size.width}x{size.height}{frames}"

@@ -94,7 +94,7 @@ class TextToVideo:
         clock = Clock()
         texts = prompts_of(prompts)
         against = negative_of(negative_prompts, len(texts))
-        family = self._families[of_size(self.pipeline.manifest.sizes, len(texts), height, width)]
+        family = self._families[of_size(self.pipeline.manifest.sizes, len(texts), height, width, frames)]
         scales = {"guidance_scale": guidance_scale, "guidance_scale_2": guidance_scale_2}
         check_numbers(**scales, decode_timestep=decode_timestep, decode_noise_scale=decode_noise_scale)
         stages = family.stages(family.guidance(guidance_scale, None, against is not None), guidance_scale_2)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.plan import survey
 from attnfuse_runtime.families import FAMILIES
@@ -19,10 +18,7 @@ from attnfuse_runtime.noise import Array
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.text_to_image import TextToImage
 from attnfuse_runtime.text_to_video import TextToVideo
-from tests.support.film_models import FLOW, UNIPC, write_byte_tokenizer
-from tests.support.loop_models import write_t5_tokenizer
-from tests.support.recorder.table import RECORDINGS
-from tests.support.small_models import Small, write_configs
+from tests.support.film_pipelines import write_small
 
 NAMES: Final = (
     "QwenImagePipeline",
@@ -54,23 +50,12 @@ class Ones:
 
 def planned(folder: Path, name: str) -> dict[str, Component]:
     """The graphs that a compile of the pipeline would write, with what shapes they give, which a trace tells."""
-    recording = RECORDINGS[name]
-    small = Small(name.partition(" ")[0], recording.models, recording.scheduler, recording.shapes, recording.options)
-    write_configs(folder, small)
-    scheduler = UNIPC if recording.scheduler == UNIPC["_class_name"] else FLOW
-    (folder / "scheduler").mkdir()
-    write_json(folder / "scheduler/scheduler_config.json", scheduler)
-    (folder / "tokenizer").mkdir()
-    (write_byte_tokenizer if name.startswith("Qwen") else write_t5_tokenizer)(folder / "tokenizer")
-    (folder / "image_processor").mkdir()
-    processor = {"size": 80, "crop_size": 80, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    write_json(folder / "image_processor/preprocessor_config.json", processor)
-    parts = survey(folder, "float16", recording.shapes, terms=Terms(with_weights=False))
+    shapes = write_small(folder, name)
+    parts = survey(folder, "float16", shapes, terms=Terms(with_weights=False))
     plans = [plan for part in parts for plan in part.plans]
     inputs = {plan.name: {one.name: one for one in plan.inputs} for plan in plans}
     latents, states = inputs["vae_decoder"]["latents"].shape, inputs["transformer"]["encoder_hidden_states"].shape
     sample = inputs["transformer"]["hidden_states"].shape
-    shapes = recording.shapes
     assert shapes.height is not None
     assert shapes.width is not None
     gives: dict[str, tuple[int, ...]] = {

@@ -16,8 +16,10 @@ from attnfuse_runtime import AttnfuseRuntimeError
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.text_to_video import TextToVideo
 from tests.support import forks
+from tests.support.console import attnfuse
 from tests.support.film_loops import CASES
 from tests.support.film_models import KINDS, Models, components, loop, write_pipeline
+from tests.support.film_pipelines import write_small
 from tests.support.loop_models import changed
 
 HALF_A_LEVEL = 0.5 / 255
@@ -36,6 +38,37 @@ def test_latents_and_frames_are_mindones() -> None:
     wrong = {name: apart for name, apart in found.items() if not apart["latents"] <= ROUNDINGS}
     wrong |= {name: apart for name, apart in found.items() if not apart["frames"] <= HALF_A_LEVEL + ROUNDINGS}
     assert wrong == {}
+
+
+@pytest.mark.slow
+@pytest.mark.mindspore
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("WanPipeline", ("--height", "32", "--width", "48", "--frames", "5", "--sequence-length", "12")),
+        ("LTXPipeline", ("--height", "32", "--width", "64", "--frames", "9", "--sequence-length", "12")),
+        ("QwenImagePipeline", ("--height", "32", "--width", "48", "--sequence-length", "200")),
+    ],
+)
+def test_compiled_films_are_those_of_the_source(tmp_path: Path, name: str, sizes: tuple[str, ...]) -> None:
+    """From a folder to a film by the command line, and held to the source's own graphs and to float64."""
+    source, out = tmp_path / "source", tmp_path / "out"
+    write_small(source, name, "transformer_2")
+    done = forks.script("-m", "tests.support.small_weights", str(source))
+    assert done.returncode == 0, done.stderr[-3000:]
+    wanted = (word for part in ("text_encoder", "transformer", "vae_decoder") for word in ("--component", part))
+    done = attnfuse("compile", source, "-o", out, "--dtype", "float32", "--no-flash", "*", *sizes, *wanted)
+    assert done.returncode == 0, done.stderr
+    asked = ("--prompt", "a CAT", "--negative-prompt", "rain", "--steps", "2")
+    film = tmp_path / f"film.{'png' if name.startswith('Qwen') else 'webp'}"
+    done = attnfuse("run", out, *asked, "-o", film)
+    assert done.returncode == 0, done.stderr
+    with Image.open(film) as image:
+        found = image.size, getattr(image, "n_frames", 1) > 1
+    assert found == ((int(sizes[3]), int(sizes[1])), not name.startswith("Qwen"))
+    length = sizes[sizes.index("--sequence-length") :]
+    done = attnfuse("compare", out, "--against", source, *asked, *length)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def made(folder: Path, kind: str, runs: Models | None = None, **options: Any) -> TextToVideo:
@@ -115,11 +148,12 @@ def test_graphs_of_any_size(tmp_path: Path) -> None:
     run = loop(tmp_path, "wan", graphs)
     found = run("snow", steps=1, frames=9, height=32, width=16)
     assert (len(found.images), found.images[0].size) == (9, (16, 32))
-    for given, said in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"frames": 5, "height": 16}, "the graphs take films of any width"),
         ({"frames": 6, "height": 16, "width": 16}, "the frames is 6; give a multiple of 4, and one more"),
         ({"frames": 5, "height": 8, "width": 16}, "the height is 8; give a multiple of 16"),
-    ):
+    ]
+    for given, said in wrong:
         with pytest.raises(AttnfuseRuntimeError, match=said):
             run("snow", **given)
 

@@ -51,7 +51,7 @@ PROMPTS: Final = ("A cat, 2 dogs   and a Bird's nest", "snow")
 _BOTH: Final[dict[str, Any]] = {"prompt": [*PROMPTS], "negative_prompt": ["rain", ""], "guidance_scale": 3.0}
 _OFF: Final[dict[str, Any]] = {"prompt": PROMPTS[1], "guidance_scale": 1.0}
 _ONE: Final[dict[str, Any]] = {"prompt": PROMPTS[0]}
-_EULER: Final = {"_class_name": FLOW["_class_name"], "shift": 5.0}
+_EULER: Final[dict[str, Any]] = {"_class_name": FLOW["_class_name"], "shift": 5.0}
 
 CASES: Final[Mapping[str, Mapping[str, dict[str, Any]]]] = {
     "wan": {"one": _ONE, "two": _BOTH, "off": _OFF, "euler": _ONE},
@@ -218,7 +218,7 @@ def _apart(pipe: Any, folder: Path, kind: str, name: str) -> dict[str, float]:
         return {}
 
     height, width = of.size
-    shown = pictures(of)
+    shown: dict[str, Any] = {**pictures(of)}
     if name == "last":
         shown["last_image"] = shown["image"].rotate(180)
     asked = {"height": height, "width": width, "max_sequence_length": QWEN_TOKENS if kind == "qwen" else TOKENS}

@@ -327,7 +327,7 @@ def per_channel(family: Family, name: str) -> Array:
 def by_channel(family: Family, latents: Array) -> Array:
     """Latents [pictures, channels, …] as the VAE made them, by the deviation and the mean of each channel."""
     inverse = np.float32(1) / per_channel(family, "latents_std")  # which mindone divides by
-    return latents / inverse + per_channel(family, "latents_mean")
+    return np.asarray(latents / inverse + per_channel(family, "latents_mean"))
 
 
 def longest(cuts: Sequence[Sequence[str]]) -> tuple[str, ...]:

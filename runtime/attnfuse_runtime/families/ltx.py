@@ -140,6 +140,8 @@ class LTXOfPictures(LTX):
 
     def first(self, latents: Array, held: Held) -> Array:
         """The picture, and noise behind it."""
+        assert held.latents is not None
+        assert held.free is not None
         return np.asarray(held.latents * (1 - held.free) + latents * held.free)
 
     def inputs(self, latents: Array, timestep: Any, held: Held) -> Conditions:

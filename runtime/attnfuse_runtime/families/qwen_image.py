@@ -70,8 +70,8 @@ class QwenImage(PackedFamily):
     def guided(self, away: Array, towards: Array, scale: float) -> Array:
         """As long, for each token, as what the prompt alone made."""
         moved = super().guided(away, towards, scale)
-        lengths = (np.linalg.norm(one, axis=-1, keepdims=True) for one in (towards, moved))
-        return moved * (next(lengths) / next(lengths))
+        wanted, found = (np.linalg.norm(one, axis=-1, keepdims=True) for one in (towards, moved))
+        return np.asarray(moved * (wanted / found))
 
     def conditions(self, sides: Sequence[Text], canvas: Canvas, guidance_scale: float | None) -> Conditions:
         """Texts, and which of their tokens count: on each side as many as the longest of it has, as in mindone."""
