@@ -162,17 +162,27 @@ def inspect(request: CompileRequest, progress: Progress | None = None) -> Compil
     return _census(request, progress or Silent(), weights=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The passes, and the components, of these names, to run them over: each is read or traced when it is asked for.
+    Those that cannot be had go into `failed`, with the reasons."""
+
+    passes: tuple[pass_manager.Pass, ...]
+    names: tuple[str, ...]
+    components: Iterator[Component]
+    failed: Mapping[str, str]
+
+
 @contextlib.contextmanager
-def loaded(
-    request: CompileRequest, work: Path, progress: Progress
-) -> Iterator[tuple[tuple[pass_manager.Pass, ...], Iterator[Component]]]:
-    """The passes, and the components to run them over: each is read or traced, in `work`, when it is asked for.
+def loaded(request: CompileRequest, work: Path, progress: Progress) -> Iterator[Loaded]:
+    """A source for whoever runs the passes over it and writes no output; `work` is for its traces.
 
     Weights are those that a file has. Raises as `compile` does for a source, or a request, that is refused.
     """
     _, source, passes = _open(request)
-    with _components(request, source, work, progress, dict(source.failures), weights=False) as components:
-        yield passes, components
+    failed = dict(source.failures)
+    with _components(request, source, work, progress, failed, weights=False) as components:
+        yield Loaded(passes, source.names, components, failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +263,8 @@ def _check_golden(request: CompileRequest, source: Source) -> None:
     require_runtime("--golden", "cpu")
     if request.check:
         raise UsageError("--check compares, and --golden is no part of that; drop it.")
+    if request.fetch.ip_adapter:
+        raise UsageError("--golden makes a picture of a prompt alone, and an IP-Adapter looks at a picture; drop one.")
     if source.single_file or request.components or request.sizes or request.shapes.dynamic is not None:
         raise UsageError("--golden runs all components of a pipeline, of one known size; drop it, or name a pipeline.")
     from attnfuse.pictures.golden import check_loop

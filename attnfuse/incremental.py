@@ -107,13 +107,7 @@ class Incremental:
         if self._store is None:
             return
         self._place = place
-        extensions = plugins.load()
-        packages = _packages(passes, extensions)
-        self._packages = ["attnfuse", *packages]
-        self._engine, self._plugins = self._sources(["attnfuse"]), self._sources(packages)
-        # What was edited after this process began may not be what it imported.
-        edited = max(self.digests.newest_ns(path) for name in self._packages for path in _places(name))
-        self._sure = edited < started_ns()
+        extensions = self.identify(passes)
         self._made_by = {
             "policy": [dataclasses.asdict(rule) for rule in policy.rules],
             "target": dataclasses.asdict(target),
@@ -121,6 +115,19 @@ class Incremental:
             "plugins": [dataclasses.astuple(plugin) for plugin in extensions.plugins],
             "sources": self._plugins,
         }
+
+    def identify(self, passes: Sequence[Pass]) -> plugins.Extensions:
+        """Say by which passes results are made: what is known holds for their sources, and the engine's, alone."""
+        extensions = plugins.load()
+        if self._store is None:
+            return extensions
+        packages = _packages(passes, extensions)
+        self._packages = ["attnfuse", *packages]
+        self._engine, self._plugins = self._sources(["attnfuse"]), self._sources(packages)
+        # What was edited after this process began may not be what it imported.
+        edited = max(self.digests.newest_ns(path) for name in self._packages for path in _places(name))
+        self._sure = edited < started_ns()
+        return extensions
 
     def graph(self, component: Component, name: str) -> KnownGraph | None:
         """What the component's graph was made to, if it stands in the output as `name`."""
@@ -157,6 +164,32 @@ class Incremental:
         if self._store is not None:
             self._put(self._store, self._weights_key(component, rewritten, location), known)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a cache folder."""
+        return self._store is not None
+
+    def source_of(self, component: Component) -> str:
+        """The key of a component's graph and weights; nothing where nothing is kept. Reads what was not read before."""
+        return "" if self._store is None else _key([key_of(component.data), self._lies(component)])
+
+    def told(self, kind: str, of: Sequence[str]) -> bytes | None:
+        """What an earlier run kept of that kind, of the same by the same sources."""
+        if self._store is None or not self._sure:
+            return None
+        return self._store.get(kind, _key([*of, self._engine, self._plugins]))
+
+    def keep(self, kind: str, of: Sequence[str], content: bytes) -> None:
+        """Tell later runs of it."""
+        if self._store is not None and self._is_unedited():
+            self._store.put(kind, _key([*of, self._engine, self._plugins]), content)
+
+    def tidy(self) -> None:
+        """Remove what nobody asked for in a long time, of what this run kept more of."""
+        for store in dict.fromkeys((self._store, self._local)):
+            if store is not None:
+                store.tidy()
+
     def standing(self, name: str) -> Path:
         """Where a file of the output stands."""
         assert self._place is not None
@@ -165,9 +198,7 @@ class Incremental:
     def end(self, stage: OutputStage) -> None:
         """After the result was published: know its digests the next time, and tidy the cache."""
         self.digests.learn(stage.place, stage)
-        for store in dict.fromkeys((self._store, self._local)):
-            if store is not None:
-                store.tidy()
+        self.tidy()
 
     def _get(self, kind: type[_Known], key: str) -> _Known | None:
         if self._store is None or self._check or not self._sure:
@@ -176,18 +207,28 @@ class Incremental:
         return None if content is None else _read(kind, content)
 
     def _put(self, store: Store, key: str, known: _Known) -> None:
-        now = self._sources(["attnfuse"]), self._sources(self._packages[1:])
-        if not self._sure or now != (self._engine, self._plugins):
+        if not self._is_unedited():
             return
         content = json.dumps(to_json(known)).encode()
         if _read(type(known), content) == known:  # else it would not be what was made
             store.put(type(known).__name__, key, content)
+
+    def _is_unedited(self) -> bool:
+        """Whether the sources are those that this process imported."""
+        now = self._sources(["attnfuse"]), self._sources(self._packages[1:])
+        return self._sure and now == (self._engine, self._plugins)
 
     def _graph_key(self, component: Component) -> str:
         content = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.name not in _BESIDE}
         return _key([_plain(content), self._engine, self._made_by])
 
     def _weights_key(self, component: Component, rewritten: Rewritten, location: str) -> str:
+        shared = sorted(component.shared)
+        lies = self._lies(component)
+        return _key([location, key_of(component.data), lies, rewritten.edited, shared, self._engine])
+
+    def _lies(self, component: Component) -> list[list[Any]]:
+        """Where each weight lies, with the digests of those files, and what is added to it."""
         digests = {file: self.digests.of(file).sha256 for file in _read_for_weights(component)}
         lies: list[list[Any]] = [
             [name, digests[source.file], source.key, _plain(source.taken)] for name, source in component.weights.items()
@@ -196,8 +237,7 @@ class Incremental:
         lies += [
             [name, digests[one.file], *one.identity] for name, ones in sorted(component.added.items()) for one in ones
         ]
-        shared = sorted(component.shared)
-        return _key([location, key_of(component.data), lies, rewritten.edited, shared, self._engine])
+        return lies
 
     def _sources(self, packages: Sequence[str]) -> str:
         return _sources(self.digests, packages)

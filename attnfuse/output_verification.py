@@ -27,7 +27,7 @@ from attnfuse import pass_manager
 from attnfuse.component import Component
 from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
-from attnfuse.lora.fitting import FIXED_NAME, baked_in
+from attnfuse.lora.fitting import baked_in
 from attnfuse.lora.given import Given
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import edited_weight
@@ -353,8 +353,9 @@ class _Job:
         source = self.load(self.component.name, self.progress, weights=True)
         if baked_in(source.fixed) != baked_in(self.component.fixed):
             raise UsageError(
-                f"{self.component.name} of {self.request.output} was compiled with other LoRAs or textual inversions "
-                f"than --lora and --textual-inversion give (see {FIXED_NAME} in its {MANIFEST}); give the same."
+                f"{self.component.name} of {self.request.output} was compiled with other LoRAs, textual inversions or "
+                f"IP-Adapters than --lora, --textual-inversion and --ip-adapter give (see fixed in its {MANIFEST}); "
+                "give the same."
             )
         fixed = ([one.name for one in of] for of in (source.fixed, self.component.fixed))
         check_same_vae(f"{self.component.name} of {self.request.output}", *fixed)

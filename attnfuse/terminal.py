@@ -30,6 +30,7 @@ _SAID = {
     "weights": "writing weights",
     "verify": "verifying",
     "golden": "running the unfused graphs",
+    "tune": "tuning",
     "write": "syncing",
 }
 

@@ -42,12 +42,12 @@ _KIND = "traces"
 _GRAPHS = "graphs"
 _GRAPH_FILE = "graph.mindir"
 _SPILL_FILE = "spilled.safetensors"
-_CHECKPOINT = "checkpoint/weights.safetensors"
-"""What stands for a single file, whatever it is called."""
+_CHECKPOINT, _ADAPTER = "checkpoint/weights.safetensors", "ip_adapter/weights.safetensors"
+"""What stands for a single file, and for that of an IP-Adapter, whatever they are called."""
 _PACKAGES = ("mindspore", "mindone", "transformers")
 
 #: What of a plan says nothing of its trace: where the model lies, and what is told of it.
-_NO_MATTER = ("folder", "fixed", "checkpoint")
+_NO_MATTER = ("folder", "fixed", "checkpoint", "ip_adapter")
 
 
 _SPILLED = Path("spilled/weights.safetensors")
@@ -219,10 +219,10 @@ def _paths(plan: ComponentPlan) -> dict[str, Path]:
     """The files that say what the model is, by a name that does not tell where they lie. Raises OSError."""
     folder = plan.folder.resolve()
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith((".json", ".safetensors")))
-    if plan.checkpoint is None:
-        return {name: folder / name for name in names}
-    checkpoint = plan.checkpoint.parent.resolve() / plan.checkpoint.name
-    return {_CHECKPOINT: checkpoint, **{name: folder / name for name in names if not _is_weights(name)}}
+    beside = {_CHECKPOINT: plan.checkpoint, _ADAPTER: plan.ip_adapter}
+    given = {name: path.parent.resolve() / path.name for name, path in beside.items() if path is not None}
+    own = (name for name in names if plan.checkpoint is None or not _is_weights(name))
+    return {**given, **{name: folder / name for name in own}}
 
 
 def _states(paths: Mapping[str, Path]) -> tuple[tuple[str, Identity], ...]:

@@ -30,6 +30,7 @@ from attnfuse.cli.reduce import reduce_command
 from attnfuse.cli.report import report_command
 from attnfuse.cli.run import run_command
 from attnfuse.cli.text import text_command
+from attnfuse.cli.tune import tune_command
 from attnfuse.cli.verify import verify_command
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError, UsageError
 from attnfuse.names import shortened
@@ -133,6 +134,7 @@ for _command in (
     report_command,
     run_command,
     text_command,
+    tune_command,
     verify_command,
 ):
     cli.add_command(_command)

@@ -16,10 +16,11 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
     ),
     "Picture": (
         *("prompts", "negative", "images", "masks", "strength", "control_images", "control_scales"),
+        *("ip_adapter_image", "ip_adapter_scale"),
         *("steps", "guidance_scale", "size", "backend", "device_texts", "record"),
     ),
     "What is compiled": (
-        *("config", "vae", "variant", "revision", "subfolder", "offline"),
+        *("config", "vae", "ip_adapter", "variant", "revision", "subfolder", "offline"),
         *(
             "components",
             "exclude",
@@ -56,7 +57,8 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         "strict_policy",
     ),
     "Verification": (
-        *("level", "golden", "data", "seed", "again", "max_memory", "certificate", "measure_memory", "profiled"),
+        *("budget", "level", "golden", "data", "seed", "again"),
+        *("max_memory", "certificate", "measure_memory", "profiled"),
     ),
     "What is told": ("print_after", "print_to", "time_passes", "progress", "verbose", "log_file"),
 }

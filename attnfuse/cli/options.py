@@ -274,9 +274,18 @@ target_options = (
 )
 
 
+def _one(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str:
+    """The one value of an option, or nothing; of several the last would win in silence."""
+    if len(values) > 1:
+        raise click.BadParameter(f"it is given {len(values)} times; one is supported.")
+    if values and not values[0]:
+        raise click.BadParameter("a file is needed; it was given an empty one.")
+    return values[0] if values else ""
+
+
 def fetch_of(options: Mapping[str, Any]) -> Fetch:
     """Which files of a source are read, by the options that say so."""
-    names = ("revision", "subfolder", "variant", "offline", "config", "vae")
+    names = ("revision", "subfolder", "variant", "offline", "config", "vae", "ip_adapter")
     return Fetch(**{name: options[name] for name in names if name in options})
 
 
@@ -290,6 +299,13 @@ beside_options = (
     ),
     click.option(
         "--vae", default="", metavar="FOLDER", help="VAE (folder or hub id) that takes the place of the pipeline's."
+    ),
+    click.option(
+        "--ip-adapter",
+        multiple=True,
+        callback=_one,
+        metavar="FILE[@SCALE]",
+        help="Give the UNet an IP-Adapter, with a scale of 1 or that one where a run says nothing else.",
     ),
 )
 

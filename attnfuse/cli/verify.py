@@ -58,6 +58,7 @@ _OF_SOURCE = (
     "inversions",
     "config",
     "vae",
+    "ip_adapter",
     "variant",
     "revision",
     "subfolder",

@@ -21,6 +21,7 @@ from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.component import Component
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.lora.given import Lora
+from attnfuse.lora.inversion import parse_inversion
 from attnfuse.policy import PassOption, Policy, Rule
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.processes import die_with, stop_once
@@ -155,6 +156,7 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
         dtype=data.get("dtype"),
         shapes=from_json(ShapeOptions, data.get("shapes", {})),
         fetch=from_json(Fetch, data.get("fetch", {})),
+        loras=tuple(map(parse_inversion, data.get("inversions", ()))),
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),

@@ -87,10 +87,17 @@ def _missing() -> str:
 
 def resolved(plan: ComponentPlan) -> ComponentPlan:
     """The plan with paths that do not depend on the current folder."""
-    checkpoint = plan.checkpoint
-    if checkpoint is not None:  # of a link, the name is its own
-        checkpoint = checkpoint.parent.resolve() / checkpoint.name
-    return replace(plan, folder=plan.folder.resolve(), checkpoint=checkpoint)
+    return replace(
+        plan,
+        folder=plan.folder.resolve(),
+        checkpoint=_whole(plan.checkpoint),
+        ip_adapter=_whole(plan.ip_adapter),
+    )
+
+
+def _whole(file: Path | None) -> Path | None:
+    """The path from the root; of a link, the name is its own."""
+    return None if file is None else file.parent.resolve() / file.name
 
 
 def _why_whole(plan: ComponentPlan, work: Path, answer: Mapping[str, Any] | None, code: int) -> str:

@@ -82,6 +82,7 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str, cache: BlockCache | 
 
         from attnfuse.tracing.build import build_skeleton, output_names, trace
         from attnfuse.tracing.canonical import canonicalise
+        from attnfuse.tracing.ip_adapter_weights import give_ip_adapter
         from attnfuse.tracing.weights import find_sources
     except ImportError as error:
         raise TraceError(
@@ -90,6 +91,8 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str, cache: BlockCache | 
 
     mindspore.set_device("CPU")
     model = build_skeleton(plan)
+    if plan.ip_adapter is not None:
+        tensors = {**tensors, **give_ip_adapter(model, plan)}
     sources = find_sources(plan, model, tensors, work)  # before the trace, which takes longer and seldom fails
     traced, blocks_made = Traced("whole", why_whole=why_whole), 0
     if plan.way == "blocks":

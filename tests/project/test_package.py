@@ -39,7 +39,7 @@ HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "hugging
 IN_A_SUBPROCESS = {
     f"attnfuse.tracing.{name}"
     for name in (
-        *("build", "patches", "weights", "worker"),
+        *("build", "ip_adapter_weights", "patches", "weights", "worker"),
         *(
             "blocks.abstracts",
             "blocks.fingerprints",
@@ -54,7 +54,12 @@ IN_A_SUBPROCESS = {
 IN_A_SUBPROCESS.add("attnfuse.live.capture")
 
 # Beside verification itself, what asks it of parts of graphs; imported where that is begun.
-NEEDS_THE_VERIFY_EXTRA = ("attnfuse.verify.", "attnfuse.reduction.differences")
+NEEDS_THE_VERIFY_EXTRA = (
+    "attnfuse.verify.",
+    "attnfuse.reduction.differences",
+    "attnfuse.tuning.jobs",
+    "attnfuse.tuning.laboratory",
+)
 # What attnfuse-runtime brings, and what imports it, where a picture is asked for.
 RUNTIME_ALONE = ("attnfuse_runtime", "tokenizers", "PIL")
 NEEDS_THE_RUNTIME = "attnfuse.pictures."
