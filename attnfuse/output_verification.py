@@ -27,7 +27,7 @@ from attnfuse import pass_manager
 from attnfuse.component import Component
 from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
-from attnfuse.lora.fitting import FIXED_NAME, baked_in
+from attnfuse.lora.fitting import baked_in
 from attnfuse.lora.given import Given
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import edited_weight
@@ -55,6 +55,7 @@ from attnfuse.source_files import SUFFIX, check_same_vae
 from attnfuse.sources import Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import STAYS, Certified, certificates, says_more, still_holds
+from attnfuse.store.places import Place
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Size, Way
 from attnfuse.tracing.inputs import GivenCall
@@ -171,7 +172,8 @@ class SourceRequest:
     given: tuple[GivenCall, ...] = ()
     loras: tuple[Given, ...] = ()
     fetch: Fetch = NOTHING_NAMED
-    cache: Path | None = None
+    cache: Place | None = None
+    cache_key: Path | None = None
     strict_config: bool = False
     trace: Way = DEFAULT_WAY
 
@@ -192,7 +194,7 @@ def open_for(output: Path, request: SourceRequest) -> Source:
         request.dtype,
         request.shapes,
         request.given,
-        Incremental(request.cache).traces,
+        Incremental(request.cache, request.cache_key).traces,
         Terms(floats=target.floats, strict_config=request.strict_config, fetch=request.fetch),
         request.trace,
         request.loras,
@@ -351,8 +353,9 @@ class _Job:
         source = self.load(self.component.name, self.progress, weights=True)
         if baked_in(source.fixed) != baked_in(self.component.fixed):
             raise UsageError(
-                f"{self.component.name} of {self.request.output} was compiled with other LoRAs or textual inversions "
-                f"than --lora and --textual-inversion give (see {FIXED_NAME} in its {MANIFEST}); give the same."
+                f"{self.component.name} of {self.request.output} was compiled with other LoRAs, textual inversions or "
+                f"IP-Adapters than --lora, --textual-inversion and --ip-adapter give (see fixed in its {MANIFEST}); "
+                "give the same."
             )
         fixed = ([one.name for one in of] for of in (source.fixed, self.component.fixed))
         check_same_vae(f"{self.component.name} of {self.request.output}", *fixed)

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec
-from attnfuse.output import MANIFEST
+from attnfuse.output import MANIFEST, digest
 from attnfuse.report.model import ONLY_GRAPHS, Manifest
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.checkpoint import is_of_variant
 from attnfuse.tracing.folder import VAE
+from attnfuse.tracing.ip_adapter import read_ip_adapter
 from attnfuse.tracing.original import parts_in
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.plan import Planned
@@ -34,7 +35,10 @@ def found_files(source: str, terms: Terms, *, weights: bool = True) -> tuple[Pat
     unread = parts_in(checkpoint) if checkpoint is not None else ()
     folder = tracing_source.resolve(fetch.config or source, weights=weights, fetch=fetch, unread=unread)
     vae = tracing_source.resolve_vae(fetch.vae, weights=weights, offline=fetch.offline) if fetch.vae else None
-    return folder, replace(terms, checkpoint=checkpoint, vae=vae)
+    adapter = read_ip_adapter(fetch.ip_adapter, weights=weights, offline=fetch.offline) if fetch.ip_adapter else None
+    if adapter is not None and adapter.file is not None:
+        adapter = replace(adapter, sha256=digest(adapter.file).sha256)
+    return folder, replace(terms, checkpoint=checkpoint, vae=vae, ip_adapter=adapter)
 
 
 def check_single_file(path: Path) -> None:

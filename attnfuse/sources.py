@@ -19,7 +19,7 @@ from attnfuse.component import Component
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.lora import inversion
 from attnfuse.lora.fitting import FIXED_NAME, fit, told
-from attnfuse.lora.given import Added, Given, Lora, named, read_given
+from attnfuse.lora.given import ADAPTER_NAME, Added, AddedAdapter, Given, Lora, named, read_given
 from attnfuse.lora.inversion import Inversion
 from attnfuse.mindir import codec, dtypes, external
 from attnfuse.mindir.schema import ModelProto
@@ -52,7 +52,7 @@ from attnfuse.tracing.contract import (
     Way,
     open_spec,
 )
-from attnfuse.tracing.folder import VAE, read_json
+from attnfuse.tracing.folder import VAE, IpAdapter, read_json
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.original import tensors_of
 from attnfuse.tracing.parts import WHOLE, Part, Terms
@@ -104,6 +104,10 @@ class Source(Protocol):
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         """What is known of each component in `names` before it is loaded."""
+
+    @property
+    def plans(self) -> tuple[ComponentPlan, ...]:
+        """What is traced for its components, in order."""
 
     @property
     def least_bytes(self) -> int:
@@ -158,6 +162,8 @@ def open_source(
         check_not_weights(path)
         if fetch.vae:
             raise UsageError(f"{path} is a traced graph; --vae is for pipelines.")
+        if fetch.ip_adapter:
+            raise UsageError(f"{path} is a traced graph; --ip-adapter is for pipelines: compile the checkpoint.")
         if given:
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
         if loras:
@@ -180,8 +186,20 @@ def open_source(
     made = (_told_of_vae(_in_way(plan, way, fetch.variant), terms.vae) for plan in planned.plans)
     planned = replace(planned, plans=tuple(made))
     return PipelineSource(
-        folder, planned, traces, read_given(loras, planned.models), checkpoint=terms.checkpoint, vae=terms.vae
+        folder,
+        planned,
+        traces,
+        (*read_given(loras, planned.models), *_added(terms.ip_adapter)),
+        checkpoint=terms.checkpoint,
+        vae=terms.vae,
+        ip_adapter=terms.ip_adapter,
     )
+
+
+def _added(adapter: IpAdapter | None) -> Iterator[AddedAdapter]:
+    """An IP-Adapter as one of what is added to a checkpoint."""
+    if adapter is not None and adapter.file is not None:
+        yield AddedAdapter(adapter.file, adapter.scale, adapter.sha256)
 
 
 def _told_of_vae(plan: ComponentPlan, vae: Path | None) -> ComponentPlan:
@@ -278,6 +296,11 @@ class MindirSource:
         return {self.name: ComponentTypes(self.name)}
 
     @property
+    def plans(self) -> tuple[ComponentPlan, ...]:
+        """See `Source.plans`."""
+        return ()
+
+    @property
     def least_bytes(self) -> int:
         """Half of the graph's own file, weights inside it with it: a pass makes no graph that much smaller."""
         try:
@@ -325,9 +348,11 @@ def _present(model: ModelProto, path: Path) -> Mapping[str, Path]:
 
 @dataclass(frozen=True, slots=True)
 class PipelineSource:
-    """A diffusers pipeline folder, planned. `traces` are those made before, if any are kept; `loras` those to merge.
+    """A diffusers pipeline folder, planned. `traces` are those made before, if any are kept; `loras` those to merge,
+    with all else that is added to its weights.
 
-    `checkpoint` is a single file that has weights in place of the folder's, `vae` the folder of another VAE.
+    `checkpoint` is a single file that has weights in place of the folder's, `vae` the folder of another VAE,
+    `ip_adapter` what the UNet is given.
     """
 
     folder: Path
@@ -336,6 +361,7 @@ class PipelineSource:
     loras: tuple[Added, ...] = ()
     checkpoint: Path | None = field(default=None, kw_only=True)
     vae: Path | None = field(default=None, kw_only=True)
+    ip_adapter: IpAdapter | None = field(default=None, kw_only=True)
 
     @property
     def single_file(self) -> bool:
@@ -343,7 +369,8 @@ class PipelineSource:
 
     @property
     def paths(self) -> Iterable[Path]:
-        given = (path for path in (self.checkpoint, self.vae) if path is not None)
+        encoder = None if self.ip_adapter is None else self.ip_adapter.encoder
+        given = (path for path in (self.checkpoint, self.vae, encoder) if path is not None)
         return (self.folder, *given, *(lora.file for lora in self.loras))
 
     @property
@@ -371,6 +398,11 @@ class PipelineSource:
         return {plan.name: types_of(plan) for plan in self.planned.plans}
 
     @property
+    def plans(self) -> tuple[ComponentPlan, ...]:
+        """See `Source.plans`."""
+        return tuple(one for plan in self.planned.plans for one in (plan, *plan.twins))
+
+    @property
     def least_bytes(self) -> int:
         """Half of the checkpoints in the types they are compiled in: of an autoencoder one half may be all that is."""
         asked = {plan.folder: plan for plan in self.planned.plans if not self._has_others(plan)}
@@ -383,7 +415,9 @@ class PipelineSource:
     def carried(self) -> Carried:
         """See `Source.carried`."""
         first = self.planned.plans[0]
-        found = carried(self.folder, first.sizes, first.model, self.planned.sizes, vae=self.vae)
+        found = carried(
+            self.folder, first.sizes, first.model, self.planned.sizes, vae=self.vae, ip_adapter=self.ip_adapter
+        )
         if self._inversions:
             found = replace(found, files=inversion.with_tokens(found.files, self._inversions, self.folder))
         if self.checkpoint is None:
@@ -394,7 +428,7 @@ class PipelineSource:
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
         """See `Source.opened`."""
-        with runner.workers(jobs) as workers:
+        with runner.workers(jobs, None if self.traces is None else self.traces.blocks()) as workers:
             tracing = _Tracing(workers, self.traces)
             if jobs > 1:
                 for plan in self.planned.plans:
@@ -412,6 +446,8 @@ class PipelineSource:
         # The plan that came back crossed a border that what is told of it does not.
         component = from_trace(replace(first, plan=plan), self._inputs(plan, first.weights))
         component = self._with_rows(self._with_loras(component, plan), plan)
+        adapters = [one for one in self.loras if isinstance(one, AddedAdapter) and plan.model in one.parts]
+        component = replace(component, inputs={**component.inputs, **named(ADAPTER_NAME, adapters)})
         if not others:
             return component
         batches = {DYNAMIC_BATCHES[0]: component.data}
@@ -461,7 +497,7 @@ class PipelineSource:
         if plan.checkpoint is not None:
             named[f"checkpoint/{plan.checkpoint.name}"] = plan.checkpoint
         else:
-            read = {source.file for source in weights}
+            read = {source.file for source in weights} - {plan.ip_adapter}
             folder = plan.folder.resolve()
             own = {path for path in read if path.resolve().is_relative_to(folder) or path.is_relative_to(plan.folder)}
             files |= own if own == read else own.union(plan.folder.glob("*.safetensors"))

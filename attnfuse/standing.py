@@ -89,8 +89,9 @@ class Standing:
         for component in self.kept:
             if baked_in(component.fixed) != put_in(added, component.owner):
                 raise OutputError(
-                    f"{where} holds {component.name} with other LoRAs or textual inversions in its weights than --lora"
-                    f" and --textual-inversion give now: compile {component.name} again too, or choose another output."
+                    f"{where} holds {component.name} with other LoRAs, textual inversions or IP-Adapters than --lora,"
+                    f" --textual-inversion and --ip-adapter give now: compile {component.name} again too, or choose"
+                    " another output."
                 )
             if component.name not in reported:
                 raise _damaged(self.place, f"its {REPORT} has no entry for {component.name}")

@@ -213,8 +213,10 @@ def slow_tests() -> str:
 
 TIMES: Mapping[str, str] = {
     "tests/numeric/test_pictures.py": "20 min",
+    "tests/project/test_real_weights.py": "10 min",
     "tests/project/test_installed.py": "2 min",
     "tests/runtime/test_text_to_image.py": "5 min",
+    "tests/runtime/test_text_to_video.py": "3 min",
     "tests/runtime/test_wheel.py": "2 min",
     "tests/test_bytes.py": "8 min",
     "tests/tracing/blocks/test_tracer.py": "over 1 h",

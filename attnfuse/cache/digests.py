@@ -14,12 +14,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
 
-from attnfuse.cache.store import Store, key_of
+from attnfuse.errors import OutputError
 from attnfuse.output import FileDigest, Identity, OutputPlace, OutputStage, identity
+from attnfuse.serialisation import parse_json, to_json
+from attnfuse.store.entries import KEY, key_of
+from attnfuse.store.store import Store
+from attnfuse.tracing.source import cache_folder
 
 #: The coarsest clock that file systems keep times by: two seconds, FAT's.
 _COARSE_NS: Final = 2 * 10**9
@@ -29,6 +33,14 @@ _SETTLE_S: Final = 0.005
 _CHUNK = 2**19  # what the processor's cache holds until it is hashed
 _KIND = "digests"
 _TREES = "trees"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An entry: the file as it was, and its digest."""
+
+    file: Identity
+    sha256: str
 
 
 class KnownDigests:
@@ -113,7 +125,7 @@ class KnownDigests:
         states = [(path.relative_to(folder).as_posix(), identity(path.stat())) for path in files]
         key = key_of(json.dumps([[name, *astuple(state)] for name, state in states]))
         known = self._store.get(_TREES, key) if self._store is not None and self._trusting else None
-        if known is not None:
+        if known is not None and KEY.fullmatch(known.decode("ascii", "replace")):
             return known.decode()
         found = hashlib.sha256()
         for path, (name, _) in zip(files, states, strict=True):
@@ -136,13 +148,26 @@ class KnownDigests:
         content = self._store.get(_KIND, _key(wanted))
         if content is None:
             return None
-        entry = json.loads(content)
-        return FileDigest(entry["sha256"], wanted.size) if entry["file"] == list(astuple(wanted)) else None
+        try:
+            entry = parse_json(_Kept, content)
+        except ValueError:
+            return None
+        return FileDigest(entry.sha256, wanted.size) if entry.file == wanted else None
 
     def _keep(self, of: Identity, found: FileDigest) -> None:
         if self._store is not None:
-            content = json.dumps({"file": astuple(of), "sha256": found.sha256})
+            content = json.dumps(to_json(_Kept(of, found.sha256)))
             self._store.put(_KIND, _key(of), content.encode())
+
+
+def local_store(store: Store) -> Store | None:
+    """Where digests of files are kept beside that store: by device and inode files of other machines are others."""
+    if isinstance(store.place, Path):
+        return store
+    try:
+        return Store(cache_folder())
+    except OutputError:  # a home that cannot be written: files are hashed each time
+        return None
 
 
 def _key(of: Identity) -> str:

@@ -14,38 +14,69 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import attnfuse.tracing
 from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.store import Store, key_of
 from attnfuse.mindir.tensorfile import read_header
 from attnfuse.output import Identity, identity
-from attnfuse.serialisation import from_json, to_json
-from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, Traced, TracedComponent
+from attnfuse.processes import started_ns
+from attnfuse.serialisation import parse_json, to_json
+from attnfuse.store.entries import key_of
+from attnfuse.store.places import Place
+from attnfuse.store.store import Store
+from attnfuse.tracing.contract import (
+    BlockCache,
+    ComponentPlan,
+    StoredWeight,
+    TensorSpec,
+    Traced,
+    TracedComponent,
+)
 from attnfuse.tracing.runner import UNSET
 
 _KIND = "traces"
 _GRAPHS = "graphs"
 _GRAPH_FILE = "graph.mindir"
 _SPILL_FILE = "spilled.safetensors"
-_CHECKPOINT = "checkpoint/weights.safetensors"
-"""What stands for a single file, whatever it is called."""
+_CHECKPOINT, _ADAPTER = "checkpoint/weights.safetensors", "ip_adapter/weights.safetensors"
+"""What stands for a single file, and for that of an IP-Adapter, whatever they are called."""
 _PACKAGES = ("mindspore", "mindone", "transformers")
 
 #: What of a plan says nothing of its trace: where the model lies, and what is told of it.
-_NO_MATTER = ("folder", "fixed", "checkpoint")
+_NO_MATTER = ("folder", "fixed", "checkpoint", "ip_adapter")
+
+
+_SPILLED = Path("spilled/weights.safetensors")
+"""What stands, in an entry, for the file of weights that the trace wrote itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceKey:
-    """What a trace will depend on; `states` are the files of the model as they were."""
+    """What a trace will depend on; `states` are the files of the model as they were.
+
+    `parts` has a digest for each kind of thing that it depends on, so that it can be told what two keys differ in.
+    """
 
     key: str
     states: tuple[tuple[str, Identity], ...]
+    parts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An entry: of a trace all but the graphs, which have entries of their own. Weights are in files by name."""
+
+    graph: str
+    spill: str | None
+    values: dict[str, str] | None
+    weights: tuple[StoredWeight, ...]
+    outputs: tuple[TensorSpec, ...]
+    versions: dict[str, str]
+    traced: Traced
 
 
 class Traces:
@@ -56,58 +87,95 @@ class Traces:
         self._digests = digests
         self._sources: list[str] = []
 
+    @property
+    def place(self) -> Place:
+        """Where they are kept."""
+        return self._store.place
+
+    @property
+    def error(self) -> str:
+        """Why something could not be kept, or nothing."""
+        return self._store.error
+
     def key(self, plan: ComponentPlan) -> TraceKey | None:
         """The key of a plan's trace; None where its files cannot be read, or what traces is not installed."""
         try:
             paths = _paths(plan)
             states = _states(paths)
             files = {name: _outline(name, path) for name, path in paths.items()}
-            versions = {name: version(name) for name in _PACKAGES}
-            self._sources = self._sources or self._digest_sources()
+            made_by = self._made_by()
         except (OSError, PackageNotFoundError):
             return None
         content = {
             "plan": {name: value for name, value in to_json(plan).items() if name not in _NO_MATTER},
             "way": plan.way,
             "files": files,
+            **made_by,
+        }
+        parts = {name: key_of(json.dumps(part, sort_keys=True)) for name, part in content.items()}
+        return TraceKey(key_of(json.dumps(content, sort_keys=True)), states, parts)
+
+    def blocks(self) -> BlockCache | None:
+        """What a worker is told, so that blocks are shared; None where what traces is not installed."""
+        try:
+            made_by = key_of(json.dumps(self._made_by(), sort_keys=True))
+        except (OSError, PackageNotFoundError):
+            return None
+        key_file = self._store.key_file
+        place = self._store.place
+        return BlockCache(
+            place=str(place.resolve() if isinstance(place, Path) else place),
+            is_folder=isinstance(place, Path),
+            key_file=None if key_file is None else key_file.resolve(),
+            made_by=made_by,
+        )
+
+    def _made_by(self) -> dict[str, Any]:
+        """What traces, whatever is traced."""
+        versions = {name: version(name) for name in _PACKAGES}
+        self._sources = self._sources or self._digest_sources()
+        return {
             "versions": versions,
             "python": [platform.python_version(), platform.machine()],
             "environment": {n: v for n, v in sorted(os.environ.items()) if n.startswith("MS_") and n not in UNSET},
             "sources": self._sources,
         }
-        return TraceKey(key_of(json.dumps(content, sort_keys=True)), states)
+
+    def is_kept(self, key: TraceKey) -> bool:
+        """Whether there is an entry of such a trace; whether it holds, `load` tells."""
+        return self._store.get(_KIND, key.key) is not None
 
     def load(self, key: TraceKey, plan: ComponentPlan, work: Path) -> TracedComponent | None:
         """What an earlier trace left, put into `work` as the worker would; None where there is none that holds."""
         content = self._store.get(_KIND, key.key)
         if content is None:
             return None
-        entry = json.loads(content)
-        graph = self._store.get(_GRAPHS, entry["graph"])
-        spill = None if entry["spill"] is None else self._store.get(_GRAPHS, entry["spill"])
-        if graph is None or (spill is None) != (entry["spill"] is None):
+        try:
+            entry = parse_json(_Kept, content)
+        except ValueError:
+            return None
+        graph = self._store.get(_GRAPHS, entry.graph)
+        spill = None if entry.spill is None else self._store.get(_GRAPHS, entry.spill)
+        if graph is None or (spill is None) != (entry.spill is None):
             return None
         paths = _paths(plan)
-        if entry["values"] != (None if spill is None else self._values(paths)):
+        if entry.values != (None if spill is None else self._values(paths)):
+            return None
+        files = {Path(name): path for name, path in paths.items()} | {_SPILLED: work / _SPILL_FILE}
+        if not all(weight.file in files for weight in entry.weights):
             return None
         (work / _GRAPH_FILE).write_bytes(graph)
         if spill is not None:
             (work / _SPILL_FILE).write_bytes(spill)
-        weights = [
-            from_json(
-                StoredWeight, {**weight, "file": str(paths[weight["file"]] if weight["file"] else work / _SPILL_FILE)}
-            )
-            for weight in entry["weights"]
-        ]
         return TracedComponent(
             plan=plan,
             graph=work / _GRAPH_FILE,
-            weights=tuple(weights),
-            outputs=tuple(from_json(TensorSpec, spec) for spec in entry["outputs"]),
-            versions=entry["versions"],
+            weights=tuple(replace(weight, file=files[weight.file]) for weight in entry.weights),
+            outputs=entry.outputs,
+            versions=entry.versions,
             seconds=0.0,
             peak_rss_bytes=0,
-            traced=from_json(Traced, entry["traced"]),
+            traced=entry.traced,
         )
 
     def save(self, key: TraceKey, traced: TracedComponent) -> None:
@@ -118,17 +186,20 @@ class Traces:
         values = self._values(paths) if spilled else None
         if _states(paths) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
             return
-        weights = [{**to_json(source), "file": names.get(source.file)} for source in traced.weights]
-        entry = {
-            "graph": self._keep(traced.graph),
-            "spill": self._keep(spilled.pop()) if spilled else None,
-            "values": values,
-            "weights": weights,
-            "outputs": [to_json(spec) for spec in traced.outputs],
-            "versions": traced.versions,
-            "traced": to_json(traced.traced),
-        }
-        self._store.put(_KIND, key.key, json.dumps(entry).encode())
+        entry = _Kept(
+            graph=self._keep(traced.graph),
+            spill=self._keep(spilled.pop()) if spilled else None,
+            values=values,
+            weights=tuple(replace(one, file=Path(names.get(one.file, _SPILLED))) for one in traced.weights),
+            outputs=traced.outputs,
+            versions=traced.versions,
+            traced=traced.traced,
+        )
+        self._store.put(_KIND, key.key, json.dumps(to_json(entry)).encode())
+
+    def is_edited(self) -> bool:
+        """Whether a source of what traces was edited after this process began, and may not be what it imported."""
+        return max(self._digests.newest_ns(root) for root in _sources()) >= started_ns()
 
     def _digest_sources(self) -> list[str]:
         return [self._digests.tree(root, (".py",)) for root in _sources()]
@@ -148,10 +219,10 @@ def _paths(plan: ComponentPlan) -> dict[str, Path]:
     """The files that say what the model is, by a name that does not tell where they lie. Raises OSError."""
     folder = plan.folder.resolve()
     names = sorted(path.name for path in folder.iterdir() if path.name.endswith((".json", ".safetensors")))
-    if plan.checkpoint is None:
-        return {name: folder / name for name in names}
-    checkpoint = plan.checkpoint.parent.resolve() / plan.checkpoint.name
-    return {_CHECKPOINT: checkpoint, **{name: folder / name for name in names if not _is_weights(name)}}
+    beside = {_CHECKPOINT: plan.checkpoint, _ADAPTER: plan.ip_adapter}
+    given = {name: path.parent.resolve() / path.name for name, path in beside.items() if path is not None}
+    own = (name for name in names if plan.checkpoint is None or not _is_weights(name))
+    return {**given, **{name: folder / name for name in own}}
 
 
 def _states(paths: Mapping[str, Path]) -> tuple[tuple[str, Identity], ...]:

@@ -198,6 +198,7 @@ def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRe
         loras=(*map(parse_lora, options["loras"]), *map(parse_inversion, options["inversions"])),
         fetch=fetch_of(options),
         cache=options["cache_dir"],
+        cache_key=options["cache_key"],
         strict_config=options["strict_config"],
         trace=options["trace"],
     )

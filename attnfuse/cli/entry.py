@@ -13,6 +13,8 @@ from typing import NoReturn
 import click
 
 from attnfuse.cli import exit_codes
+from attnfuse.cli.batch import batch_command
+from attnfuse.cli.cache import cache_command
 from attnfuse.cli.compare import compare_command
 from attnfuse.cli.compile import compile_command
 from attnfuse.cli.components import components_command
@@ -118,6 +120,8 @@ def cli() -> None:
 
 
 for _command in (
+    batch_command,
+    cache_command,
     compare_command,
     compile_command,
     components_command,

@@ -16,10 +16,11 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
     ),
     "Picture": (
         *("prompts", "negative", "images", "masks", "strength", "control_images", "control_scales"),
+        *("ip_adapter_image", "ip_adapter_scale"),
         *("steps", "guidance_scale", "size", "backend", "device_texts", "record"),
     ),
     "What is compiled": (
-        *("config", "vae", "variant", "revision", "subfolder", "offline"),
+        *("config", "vae", "ip_adapter", "variant", "revision", "subfolder", "offline"),
         *(
             "components",
             "exclude",
@@ -43,6 +44,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
             "trace",
             "jobs",
             "cache_dir",
+            "cache_key",
         ),
     ),
     "Target and policy": (

@@ -15,6 +15,7 @@ from attnfuse.cli.sizes import size_option
 from attnfuse.errors import UsageError
 from attnfuse.names import counted, nearest
 from attnfuse.policy import CAST_NAMES
+from attnfuse.store.places import place_of
 from attnfuse.targets import RUNTIMES, SOCS
 from attnfuse.targets.names import soc_named
 from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, Fetch, ShapeOptions, Way
@@ -29,6 +30,21 @@ class NamedPath(click.Path):
         if not str(value):
             self.fail("a path is needed; it was given an empty one.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class CachePlace(NamedPath):
+    """A folder, or a place by its URL."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            place = place_of(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        if isinstance(place, str):
+            return place
+        return super().convert(place if "://" in str(value) else value, param, ctx)
 
 
 class SocName(click.ParamType):  # type: ignore[type-arg]  # not generic in older releases
@@ -81,6 +97,7 @@ class Dtypes(click.ParamType):  # type: ignore[type-arg]  # not generic in older
 
 
 PATH = NamedPath(path_type=Path)
+CACHE_PLACE = CachePlace(path_type=Path)
 
 
 _LEAST = 2**26
@@ -257,9 +274,18 @@ target_options = (
 )
 
 
+def _one(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str:
+    """The one value of an option, or nothing; of several the last would win in silence."""
+    if len(values) > 1:
+        raise click.BadParameter(f"it is given {len(values)} times; one is supported.")
+    if values and not values[0]:
+        raise click.BadParameter("a file is needed; it was given an empty one.")
+    return values[0] if values else ""
+
+
 def fetch_of(options: Mapping[str, Any]) -> Fetch:
     """Which files of a source are read, by the options that say so."""
-    names = ("revision", "subfolder", "variant", "offline", "config", "vae")
+    names = ("revision", "subfolder", "variant", "offline", "config", "vae", "ip_adapter")
     return Fetch(**{name: options[name] for name in names if name in options})
 
 
@@ -274,6 +300,33 @@ beside_options = (
     click.option(
         "--vae", default="", metavar="FOLDER", help="VAE (folder or hub id) that takes the place of the pipeline's."
     ),
+    click.option(
+        "--ip-adapter",
+        multiple=True,
+        callback=_one,
+        metavar="FILE[@SCALE]",
+        help="Give the UNet an IP-Adapter, with a scale of 1 or that one where a run says nothing else.",
+    ),
+)
+
+KEY_VARIABLE = "ATTNFUSE_CACHE_KEY"
+
+cache_key_option = click.option(
+    "--cache-key",
+    type=PATH,
+    envvar=KEY_VARIABLE,
+    metavar="FILE",
+    help=f"Sign entries of the cache with what FILE holds, and take no others.  [env var: {KEY_VARIABLE}]",
+)
+
+cache_options = (
+    click.option(
+        "--cache-dir",
+        type=CACHE_PLACE,
+        metavar="PLACE",
+        help="Cache, a folder or a URL (s3://bucket/farm): traces and results that the next compile takes over.",
+    ),
+    cache_key_option,
 )
 
 trace_options = (
@@ -308,11 +361,7 @@ trace_options = (
         show_default=True,
         help="Trace each distinct block once, or the whole model as one graph.",
     ),
-    click.option(
-        "--cache-dir",
-        type=PATH,
-        help="Cache folder: traces and results that the next compile takes over.",
-    ),
+    *cache_options,
 )
 
 jobs_option = click.option(

@@ -74,6 +74,15 @@ picture_options = with_options(
         help="What a ControlNet's outputs are multiplied with: of all, or of each (repeatable).  "
         "[default: the pipeline's]",
     ),
+    click.option(
+        "--ip-adapter-image",
+        type=PATH,
+        metavar="FILE",
+        help="The picture that an IP-Adapter, if there is one, looks at.",
+    ),
+    click.option(
+        "--ip-adapter-scale", type=float, help="How strongly it goes by that picture.  [default: as it was compiled]"
+    ),
 )
 
 backend_options = with_options(
@@ -114,6 +123,8 @@ def asked_of(prompts: tuple[str, ...], options: dict[str, Any]) -> Asked:
         strength=options["strength"],
         control_images=options["control_images"],
         control_scales=options["control_scales"],
+        looked_at=options["ip_adapter_image"],
+        ip_adapter_scale=options["ip_adapter_scale"],
     )
 
 

@@ -12,7 +12,7 @@ from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, shown, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.log import log_outcome, log_request, log_to
-from attnfuse.cli.options import SHAPES, dtype_of, shapes_of
+from attnfuse.cli.options import SHAPES, dtype_of, fetch_of, shapes_of
 from attnfuse.cli.sizes import sizes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.lora.given import parse_lora
@@ -22,9 +22,10 @@ from attnfuse.policy import CastName, Policy, command_line_options, command_line
 from attnfuse.printing import print_after
 from attnfuse.report.require import parse_requirement
 from attnfuse.rewriting import Between
+from attnfuse.store.places import Place
 from attnfuse.targets import Target
 from attnfuse.terminal import Account
-from attnfuse.tracing.contract import Fetch, Way
+from attnfuse.tracing.contract import Way
 from attnfuse.tracing.inputs import read_inputs
 
 
@@ -59,6 +60,7 @@ class SourceOptions:
     offline: bool
     config: str
     vae: str
+    ip_adapter: str
     loras: tuple[str, ...]
     inversions: tuple[str, ...]
     runtime: str
@@ -71,7 +73,8 @@ class SourceOptions:
     strict_config: bool
     trace: Way
     jobs: int | None
-    cache_dir: Path | None
+    cache_dir: Place | None
+    cache_key: Path | None
     print_after: tuple[str, ...]
     time_passes: bool
     print_to: Path | None
@@ -94,12 +97,13 @@ class SourceOptions:
             sizes=sizes,
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             loras=(*map(parse_lora, self.loras), *map(parse_inversion, self.inversions)),
-            fetch=Fetch(self.revision, self.subfolder, self.variant, self.offline, self.config, self.vae),
+            fetch=fetch_of(dataclasses.asdict(self)),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),
             strict_policy=self.strict_policy,
             cache=self.cache_dir,
+            cache_key=self.cache_key,
             strict_config=self.strict_config,
             trace=self.trace,
             jobs=self.jobs,

@@ -21,6 +21,7 @@ from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.component import Component
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.lora.given import Lora
+from attnfuse.lora.inversion import parse_inversion
 from attnfuse.policy import PassOption, Policy, Rule
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.processes import die_with, stop_once
@@ -30,7 +31,7 @@ from attnfuse.serialisation import from_json
 from attnfuse.sources import Load, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.carried import Carried, carried
-from attnfuse.tracing.contract import Fetch, ShapeOptions, TracedComponent
+from attnfuse.tracing.contract import ComponentPlan, Fetch, ShapeOptions, TracedComponent
 
 _LIVE_TYPE = "the live model has this type"
 """Where the type of a component comes from that was captured."""
@@ -82,6 +83,11 @@ class CapturedSource:
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {name: types_of(traced.plan) for name, traced in self.traces.items()}
+
+    @property
+    def plans(self) -> tuple[ComponentPlan, ...]:
+        """See `Source.plans`."""
+        return ()
 
     @property
     def least_bytes(self) -> int:
@@ -150,6 +156,7 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
         dtype=data.get("dtype"),
         shapes=from_json(ShapeOptions, data.get("shapes", {})),
         fetch=from_json(Fetch, data.get("fetch", {})),
+        loras=tuple(map(parse_inversion, data.get("inversions", ()))),
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),

@@ -65,6 +65,8 @@ def compile(  # noqa: A001  # it is what it does
     dtype: str | Mapping[str, str] | None = None,
     config: str | os.PathLike[str] | None = None,
     vae: str | os.PathLike[str] | None = None,
+    ip_adapter: str | os.PathLike[str] | None = None,
+    textual_inversion: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
@@ -81,7 +83,9 @@ def compile(  # noqa: A001  # it is what it does
     Or what the command line compiles: `source` a path (text or a path object) to a pipeline folder or a `.mindir`, or a
     hub id, and `output` a folder or, for a `.mindir`, a `.mindir` too. Of these alone are `dtype`, the type that all
     components are traced in (or `{"unet": "float16"}`, those of single ones); `config`, the pipeline with what
-    `source`, one file of weights, has not; `vae`, a VAE in the place of the pipeline's. Both are folders or hub ids.
+    `source`, one file of weights, has not; `vae`, a VAE in the place of the pipeline's, both folders or hub ids;
+    `ip_adapter`, the file of an IP-Adapter (`"FILE@0.6"` with its scale); `textual_inversion`, one file or several
+    (`"FILE:TOKEN"` with its token).
 
     A live `source` is what `DiffusionPipeline.from_pretrained` or a model class of mindone returned, with its weights;
     it is left exactly as it was. `output` is a folder; None writes nothing. `components` selects among the pipeline's
@@ -133,7 +137,14 @@ def compile(  # noqa: A001  # it is what it does
         "seed": seed,
         "data": None if data is None else str(Path(data).resolve()),
     }
-    elsewhere = {"dtype": dtype, "config": config, "vae": vae}
+    inversions = [textual_inversion] if isinstance(textual_inversion, str | os.PathLike) else textual_inversion
+    elsewhere = {
+        "dtype": dtype,
+        "config": config,
+        "vae": vae,
+        "ip_adapter": ip_adapter,
+        "textual_inversion": inversions or None,
+    }
     if not is_stored and (name := next((name for name, value in elsewhere.items() if value is not None), None)):
         raise UsageError(f"{name} is for what is on disk, and a live pipeline has its own; drop it, or change that.")
     named = sequence_length if isinstance(sequence_length, Mapping) else {}
@@ -154,8 +165,9 @@ def compile(  # noqa: A001  # it is what it does
             request |= {"source": os.fspath(source), "shapes": to_json(shapes), "components": list(components)}
             request |= {"rules": _plain(given.rules), "options": _plain(given.options)}
             request["dtype"] = dtype if isinstance(dtype, str) else None
-            where = [os.fspath(path) if path else "" for path in (config, vae)]
-            request["fetch"] = to_json(Fetch(config=where[0], vae=where[1]))
+            where = [os.fspath(path) if path else "" for path in (config, vae, ip_adapter)]
+            request["fetch"] = to_json(Fetch(config=where[0], vae=where[1], ip_adapter=where[2]))
+            request["inversions"] = [os.fspath(path) for path in inversions]
             return _finish(_run(request, work, shown), None if target is None else target.path)
         configs = work / "configs"
         configs.mkdir()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError, UsageError
+from attnfuse.live.ip_adapter import held_adapter
 from attnfuse.tracing.contract import DTYPES, FLOAT_DTYPES, ComponentPlan, FixedValue, Library, ShapeOptions, TensorSpec
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.plan import plan_pipeline
@@ -52,14 +53,15 @@ def plan_live(
     parts = _parts(source)
     single = len(parts) == 1 and source in parts.values()
     _write_configs(source, parts, work, single=single)
-    names = [plan.name for plan in _planned(work, "float32", shapes, components)]
+    terms = Terms(with_weights=False, ip_adapter=held_adapter(parts))
+    names = [plan.name for plan in _planned(work, "float32", shapes, components, terms)]
     plans: list[ComponentPlan] = []
     warnings: dict[str, tuple[str, ...]] = {}
     for name in names:
-        (plan,) = _planned(work, "float32", shapes, [name])
+        (plan,) = _planned(work, "float32", shapes, [name], terms)
         model = parts[MODEL if single else plan.model]
         own_dtype = dtype_of(model, name)
-        (wished,) = _planned(work, own_dtype, shapes, [name])
+        (wished,) = _planned(work, own_dtype, shapes, [name], terms)
         warnings[name] = wished.warnings
         if wished.dtype != own_dtype:
             message = f"its type is {own_dtype}, and the pipeline would run it in {wished.dtype}"
@@ -69,7 +71,8 @@ def plan_live(
         loras = _loras(model)
         if loras.loaded:
             warnings[name] += (_NOT_FUSED.format(", ".join(sorted({adapter for adapter, _ in loras.loaded}))),)
-        plans += (_with_lora(one, loras) for one in _planned(work, own_dtype, shapes, [name], exactly=True))
+        exactly = _planned(work, own_dtype, shapes, [name], replace(terms, exactly=True))
+        plans += (_with_lora(one, loras) for one in exactly)
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
     cells = models if single else models | {name: part for name, part in parts.items() if _is_cell(part)}
     others = {name: part for name, part in parts.items() if not _is_cell(part)}
@@ -268,10 +271,10 @@ def _library(part: Any) -> Library:
 
 
 def _planned(
-    work: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str], *, exactly: bool = False
+    work: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str], terms: Terms
 ) -> tuple[ComponentPlan, ...]:
     """Plan the folder; in what goes wrong the folder, of which the user knows nothing, is called what it stands for."""
     try:
-        return plan_pipeline(work, dtype, shapes, components, Terms(exactly=exactly, with_weights=False))
+        return plan_pipeline(work, dtype, shapes, components, terms)
     except AttnfuseError as error:
         raise type(error)(str(error).replace(f"{work}/", "").replace(str(work), "the pipeline")) from None

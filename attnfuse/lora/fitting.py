@@ -7,7 +7,8 @@ from typing import Any
 
 from attnfuse.errors import SourceError
 from attnfuse.lora import inversion
-from attnfuse.lora.given import Added, Lora
+from attnfuse.lora.given import ADAPTER_NAME, Added, Lora
+from attnfuse.lora.inversion import Inversion
 from attnfuse.lora.layers import Layer
 from attnfuse.mindir.low_rank import LowRank
 from attnfuse.names import some
@@ -98,13 +99,13 @@ def told(loras: Sequence[Lora], part: str, added: Mapping[str, Sequence[LowRank]
     return FixedValue(FIXED_NAME, entries, _MEANING) if entries else None
 
 
-_BAKED = {FIXED_NAME: "scale", inversion.FIXED_NAME: "token"}
+_BAKED = {FIXED_NAME: "scale", inversion.FIXED_NAME: "token", ADAPTER_NAME: "scale"}
 """What documents tell of, and what of an entry says how it is in the weights, beside its digest."""
 
 
 def baked_in(fixed: Sequence[FixedValue]) -> set[tuple[str, object]]:
-    """What a document says is in the weights of a component: LoRAs by digest and scale, textual inversions by digest
-    and token."""
+    """What a document says is in the weights of a component: LoRAs and IP-Adapters by digest and scale, textual
+    inversions by digest and token."""
     return {
         (str(entry["sha256"]), entry[_BAKED[one.name]])
         for one in fixed
@@ -116,4 +117,4 @@ def baked_in(fixed: Sequence[FixedValue]) -> set[tuple[str, object]]:
 
 def put_in(added: Sequence[Added], part: str) -> set[tuple[str, object]]:
     """The same, of what is to be in the weights of a part."""
-    return {(one.sha256, one.scale if isinstance(one, Lora) else one.token) for one in added if part in one.parts}
+    return {(one.sha256, one.token if isinstance(one, Inversion) else one.scale) for one in added if part in one.parts}

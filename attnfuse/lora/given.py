@@ -38,8 +38,22 @@ class Lora:
         return tuple(dict.fromkeys(layer.part for layer in self.layers))
 
 
+ADAPTER_NAME = "ip_adapter"
+"""What documents call an IP-Adapter."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedAdapter:
+    """An IP-Adapter, whose weights a UNet has beside its own."""
+
+    file: Path
+    scale: float
+    sha256: str
+    parts: tuple[str, ...] = ("unet",)
+
+
 Given: TypeAlias = GivenLora | GivenInversion
-Added: TypeAlias = Lora | Inversion
+Added: TypeAlias = Lora | Inversion | AddedAdapter
 """What the weights of a checkpoint are changed with while they are streamed."""
 
 
@@ -99,11 +113,14 @@ def read_given(given: Sequence[Given], parts: Sequence[str]) -> tuple[Added, ...
     return (*loras, *read_inversions([one for one in given if isinstance(one, GivenInversion)], parts))
 
 
+_KINDS = {Lora: "LoRA", Inversion: "textual inversion", AddedAdapter: "IP-Adapter"}
+
+
 def check_used(added: Sequence[Added], parts: Collection[str]) -> None:
     """Raise UsageError for what is for none of these parts, which are compiled or stand beside what is."""
     for one in added:
         if not set(parts).intersection(one.parts):
-            kind = "LoRA" if isinstance(one, Lora) else "textual inversion"
+            kind = _KINDS[type(one)]
             raise UsageError(
                 f"the {kind} {one.file} is for {', '.join(sorted(one.parts))}, and none of that is compiled; drop it."
             )

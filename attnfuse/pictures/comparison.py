@@ -207,7 +207,7 @@ def _unfused(
                     notes.append(f"{file} of the source is not what {name} was compiled from")
                     if request.must_be_same:
                         raise UsageError(f"{notes[-1]}; name the source that it was: --against SOURCE.")
-    return Manifest(manifest.folder, manifest.runtime, manifest.soc, found), notes
+    return Manifest(manifest.folder, manifest.runtime, manifest.soc, found, manifest.pipeline), notes
 
 
 def _run(request: CompareRequest, components: Manifest, backend: Backend, whose: str) -> Ran:

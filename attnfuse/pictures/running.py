@@ -48,6 +48,7 @@ class Asked:
     `images`, `masks` and `control_images` are files of pictures: what a picture begins with, where it is made anew,
     and what ControlNets go by, times `control_scales`; `strength` is how much is made anew. Films begin with the first
     of `images`, and end with the second.
+    `looked_at` is the picture for an IP-Adapter, `ip_adapter_scale` its scale, None the one it was compiled with.
     """
 
     prompts: tuple[str, ...]
@@ -60,11 +61,14 @@ class Asked:
     strength: float | None = None
     control_images: tuple[Path, ...] = ()
     control_scales: tuple[float, ...] = ()
+    looked_at: Path | None = None
+    ip_adapter_scale: float | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files that it names."""
-        return (*self.images, *self.masks, *self.control_images)
+        looked_at = () if self.looked_at is None else (self.looked_at,)
+        return (*self.images, *self.masks, *self.control_images, *looked_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,8 @@ def _shown(asked: Asked) -> dict[str, Any]:
         raise UsageError(f"{' and '.join(others)} are for pictures, and the pipeline makes films; leave them out.")
     if asked.control_images or asked.control_scales:
         raise UsageError("there are no ControlNets for films; leave out --control-image and --control-scale.")
+    if asked.looked_at is not None or asked.ip_adapter_scale is not None:
+        raise UsageError("there are no IP-Adapters for films; leave out --ip-adapter-image and --ip-adapter-scale.")
     if len(asked.images) > 2:
         raise UsageError(
             f"--image is given {len(asked.images)} times; a film begins with one, and may end with another."
@@ -181,6 +187,10 @@ def _pictured(asked: Asked) -> dict[str, Any]:
     found: dict[str, Any] = {name: [opened(path) for path in paths] for name, paths in files.items() if paths}
     if asked.strength is not None:
         found["strength"] = asked.strength
+    if asked.looked_at is not None:
+        found["ip_adapter_image"] = opened(asked.looked_at)
+    if asked.ip_adapter_scale is not None:
+        found["ip_adapter_scale"] = asked.ip_adapter_scale
     if len(asked.control_scales) == 1:
         (found["control_scale"],) = asked.control_scales
     elif asked.control_scales:
@@ -281,6 +291,8 @@ def ran_document(asked: Asked, ran: Ran, files: list[Path]) -> dict[str, Any]:
         "seed": asked.seed,
         "steps": len(ran.steps),
         "guidance_scale": asked.guidance_scale,
+        "ip_adapter_image": None if asked.looked_at is None else str(asked.looked_at),
+        "ip_adapter_scale": asked.ip_adapter_scale,
         "scheduler": ran.scheduler,
         "milliseconds": {name: round(value, 3) for name, value in ran.found.milliseconds.items()},
     }

@@ -9,6 +9,7 @@ from attnfuse.errors import UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.lora import inversion
 from attnfuse.lora.fitting import FIXED_NAME, baked_in
+from attnfuse.lora.given import ADAPTER_NAME
 from attnfuse.output import MANIFEST
 from attnfuse.progress import Progress
 from attnfuse.source_files import check_same_vae
@@ -57,16 +58,17 @@ def check_same(unfused: Unfused, compiled: Unfused) -> None:
 
 
 def check_weights(unfused: Unfused, compiled: Unfused) -> None:
-    """Raise UsageError where the two have other LoRAs or textual inversions, or one another VAE than the pipeline's."""
+    """Raise UsageError where the two have other LoRAs, textual inversions or IP-Adapters, or one another VAE than the
+    pipeline's."""
     check_same_vae(compiled.name, unfused.fixed, compiled.fixed)
     now, was = (
-        [FixedValue(name, one.fixed.get(name), "") for name in (FIXED_NAME, inversion.FIXED_NAME)]
+        [FixedValue(name, one.fixed.get(name), "") for name in (FIXED_NAME, inversion.FIXED_NAME, ADAPTER_NAME)]
         for one in (unfused, compiled)
     )
     if baked_in(now) != baked_in(was):
         raise UsageError(
-            f"{unfused.name} was compiled with other LoRAs or textual inversions than --lora and --textual-inversion"
-            f" give (see {FIXED_NAME} in {MANIFEST}); give the same."
+            f"{unfused.name} was compiled with other LoRAs, textual inversions or IP-Adapters than --lora,"
+            f" --textual-inversion and --ip-adapter give (see fixed in {MANIFEST}); give the same."
         )
 
 

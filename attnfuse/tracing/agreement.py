@@ -5,7 +5,7 @@ starts with, and what its pipeline puts beside them; a ControlNet's or adapter's
 are added to. The rules are read in mindone's pipelines (the family's `source`, and those beside it) and models. A
 number that a configuration does not tell, or a family of which the rule is not known, is no contradiction.
 
-Imports `specs` of this package.
+Imports `folder`, `ip_adapter` and `specs` of this package.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from attnfuse.tracing.folder import IMAGE_ENCODER, UNET
+from attnfuse.tracing.ip_adapter import width_of
 from attnfuse.tracing.specs.context import SpecContext
 from attnfuse.tracing.specs.pictures.aura_flow import AURA_FLOW
 from attnfuse.tracing.specs.pictures.cogview import COGVIEW_3, COGVIEW_4
@@ -73,7 +75,7 @@ def contradictions(context: SpecContext, family: PipelineFamily) -> tuple[Contra
     return tuple(
         dict.fromkeys(
             found
-            for rule in (_texts, _of_xl, _latents, _controlnet, _residuals, _adapter)
+            for rule in (_texts, _of_xl, _latents, _controlnet, _residuals, _adapter, _picture_prompt)
             for found in rule(context, family)
         )
     )
@@ -351,3 +353,21 @@ def _adapter(context: SpecContext, family: PipelineFamily) -> Iterator[Contradic
     if any(mine != theirs for mine, theirs in zip(features, other, strict=False)):
         message = f"adapter's channels {own} do not fit unet's block_out_channels {other}"
         yield Contradiction(("adapter", "unet"), message)
+
+
+def _picture_prompt(context: SpecContext, family: PipelineFamily) -> Iterator[Contradiction]:
+    """An IP-Adapter attends beside a text of the UNet's width to what the image encoder gives."""
+    adapter = context.pipeline.ip_adapter
+    if adapter is None or adapter.file is None:
+        return
+    text = _number(context, UNET, ["cross_attention_dim"])
+    if text is not None and text.value != adapter.context:
+        message = f"{adapter.file.name} is for texts of width {adapter.context}, and {text}"
+        yield Contradiction((UNET,), message)
+    if IMAGE_ENCODER in context.configs.read:
+        width = width_of(context.configs.read[IMAGE_ENCODER], adapter)
+        if width != adapter.width:
+            message = (
+                f"{adapter.file.name} takes {adapter.takes} of width {adapter.width}, and {IMAGE_ENCODER} has {width}"
+            )
+            yield Contradiction((UNET, IMAGE_ENCODER), message)

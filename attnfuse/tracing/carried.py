@@ -23,7 +23,17 @@ from pathlib import Path
 from attnfuse import documents
 from attnfuse.tracing.checkpoint import read_values, stored_tensors
 from attnfuse.tracing.contract import SizeFacts
-from attnfuse.tracing.folder import SINGLE, VAE, Config, PipelineFolder, read_pipeline, with_vae
+from attnfuse.tracing.folder import (
+    IMAGE_ENCODER,
+    SINGLE,
+    VAE,
+    Config,
+    IpAdapter,
+    PipelineFolder,
+    read_pipeline,
+    with_ip_adapter,
+    with_vae,
+)
 from attnfuse.tracing.source import origin
 from attnfuse.tracing.tokenizer_files import NotMadeError, make_tokenizer
 
@@ -110,31 +120,38 @@ def carried(
     several: Sequence[SizeFacts] = (),
     make: MakeTokenizer = make_tokenizer,
     vae: Path | None = None,
+    ip_adapter: IpAdapter | None = None,
 ) -> Carried:
     """What an output has of the pipeline folder, or of the folder of the single model that a pipeline calls `model`.
 
     `sizes` are those its components were planned with, `several` all of them where it is compiled for more; `vae` is
-    the folder of a VAE in place of the pipeline's. A link is followed to another file of the folder, or of the hub
-    cache that it is a snapshot in. Raises SourceError for what is no such folder.
+    the folder of a VAE in place of the pipeline's, `ip_adapter` may bring an image encoder. A link is followed to
+    another file of the folder, or of the hub cache that it is a snapshot in. Raises SourceError for what is no such
+    folder.
     """
     pipeline = read_pipeline(folder)
     if SINGLE in pipeline.classes and not pipeline.class_name:
         pipeline = pipeline.named(model or SINGLE)
     if vae is not None:
         pipeline = with_vae(pipeline, vae)
+    if ip_adapter is not None:
+        pipeline = with_ip_adapter(pipeline, ip_adapter)
+    brought = (vae, None if ip_adapter is None else ip_adapter.encoder)
+    roots = [root for place in (folder, *brought) if place is not None for root in _own_roots(place)]
     files: dict[str, bytes] = {}
     warnings: list[str] = []
     left_out: dict[str, str] = {}
     for name, path in _places(pipeline):
         try:
-            files[name] = _content(path, (*_own_roots(folder), *(() if vae is None else _own_roots(vae))))
+            files[name] = _content(path, roots)
         except FileNotFoundError:
             continue
         except _LeftOutError as error:
             warnings.append(f"{name} of the source is not in the output: {error}")
             left_out.setdefault(name.partition("/")[0], name)
-    if vae is not None and INDEX in files:
-        files[INDEX] = _index_with(VAE, pipeline, files[INDEX])
+    for name, place in zip((VAE, IMAGE_ENCODER), brought, strict=True):
+        if place is not None and INDEX in files:
+            files[INDEX] = _index_with(name, pipeline, files[INDEX])
     for name, class_name in pipeline.classes.items():
         own = {file: files[f"{name}/{file}"] for file in TOKENIZERS if f"{name}/{file}" in files}
         if own and TOKENIZER not in own:
@@ -153,7 +170,7 @@ def _index_with(model: str, pipeline: PipelineFolder, content: bytes) -> bytes:
     """A model_index.json that names the class that a part has now; as it lies where it does already."""
     index = documents.parse(content.decode(), "JSON")
     entry = [pipeline.libraries[model], pipeline.classes[model]]
-    if index[model] == entry:
+    if index.get(model) == entry:
         return content
     return (json.dumps({**index, model: entry}, indent=2, ensure_ascii=False) + "\n").encode()
 
@@ -180,7 +197,7 @@ def _own_roots(folder: Path) -> tuple[Path, ...]:
     return (root, *found)
 
 
-def _content(path: Path, roots: tuple[Path, ...]) -> bytes:
+def _content(path: Path, roots: Sequence[Path]) -> bytes:
     """A regular file's bytes. Raises FileNotFoundError where there is none, _LeftOutError where it is not taken."""
     try:
         found = path.resolve(strict=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from attnfuse.errors import UsageError
 from attnfuse.tracing.contract import Call, ComponentPlan, Library, TensorSpec
 from attnfuse.tracing.fixed import fixed_values, given_values
-from attnfuse.tracing.folder import PipelineFolder, read_json
+from attnfuse.tracing.folder import UNET, PipelineFolder, read_json
 from attnfuse.tracing.inputs import GivenCall, flattened
 from attnfuse.tracing.schedulers import assumption, timestep_dtype
 from attnfuse.tracing.specs import specs_of
@@ -25,6 +25,7 @@ from attnfuse.tracing.specs.patch_names import (
     JOINT_SEQUENCE,
     MASKED_ATTENTION,
     MASKED_TEXT,
+    PICTURE_PROMPT,
     PLAIN_RESULTS,
     SEEN_PICTURE,
     STACKED_ROTARY,
@@ -51,6 +52,7 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
     ]
     if spec.doubt is not None:
         warnings.append(spec.doubt(context))
+    adapter = context.pipeline.ip_adapter if context.model == UNET else None
     return ComponentPlan(
         name=name,
         model=context.model,
@@ -60,10 +62,11 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         call=call,
         dtype=model_dtype,
         inputs=inputs,
-        patches=spec.patches,
+        patches=(*spec.patches, *(() if adapter is None else (PICTURE_PROMPT,))),
         package="",
         variant="",
         checkpoint=context.pipeline.checkpoint_of(context.model),
+        ip_adapter=None if adapter is None else adapter.file,
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
         processors=() if spec.processors is None else spec.processors(context),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",

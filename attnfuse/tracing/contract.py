@@ -122,7 +122,8 @@ class Fetch:
     `revision` is a branch, tag or commit of a hub repository, `subfolder` a folder within the source, `variant` that of
     weights (`….fp16.safetensors`), where a part has it; `offline` fetches nothing that is not in the hub's cache.
     Where the source is a single file of weights under their original names, `config` is the folder or hub repository
-    with all that it lacks, and those are about that. `vae` is that of a VAE which takes the place of the pipeline's.
+    with all that it lacks, and those are about that. `vae` is that of a VAE which takes the place of the pipeline's,
+    `ip_adapter` the file of an IP-Adapter, with its scale behind an "@".
     """
 
     revision: str | None = None
@@ -131,6 +132,7 @@ class Fetch:
     offline: bool = False
     config: str = ""
     vae: str = ""
+    ip_adapter: str = ""
 
 
 NOTHING_NAMED = Fetch()
@@ -187,10 +189,10 @@ class ComponentPlan:
     of a live cell); `variant` that of the files of its weights ("fp16"), if any; `package` where below mindone its
     class lies, if not in its library; `dtype` what the model's float parameters are held in (but for those
     that mindone keeps in float32, see `build.py`); `inputs` the graph's inputs in order; `patches` those in force
-    during the
-    trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.dtype`). `fixed` tells
-    what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
-    the others; they are no part of the JSON, which is of one trace. `processors` are given to the model's attention
+    during the trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.dtype`).
+    `fixed` tells what the graph has fixed. `ip_adapter` is the file of the IP-Adapter that the model is given. For any
+    batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at the others; they are no part of
+    the JSON, which is of one trace. `processors` are given to the model's attention
     before the trace. No part of the JSON either are `dtype_from`, where the type comes from,
     and `warnings`, what of the folder the user should look at: they are about the plan. Nor are
     `way`, how it is to be traced, `sizes`, those of the pipeline by name ("height"), as far as its family is known, and
@@ -212,6 +214,7 @@ class ComponentPlan:
     variant: str = field(kw_only=True)
     checkpoint: Path | None = field(kw_only=True)
     processors: tuple[Processor, ...] = field(kw_only=True)
+    ip_adapter: Path | None = field(default=None, kw_only=True)
     way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)
@@ -249,6 +252,20 @@ class StoredWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockCache:
+    """Where the blocks of other traces are kept: see `attnfuse.store`.
+
+    `place` is a folder or a URL, `key_file` what signs entries, `made_by` a digest of all that a trace depends on
+    beside the plan and its files.
+    """
+
+    place: str
+    is_folder: bool
+    key_file: Path | None
+    made_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Traced:
     """How a component was traced.
 
@@ -269,6 +286,7 @@ class TracedComponent:
     `graph` is a MindIR file whose parameters have dims and data_type but no values; `weights` names the source
     of every one of them, in the graph's order; `versions` holds the versions of mindspore, mindone and
     transformers; `seconds` and `peak_rss_bytes` are the worker's wall time and peak memory; `traced` says how.
+    `blocks_made` counts the blocks that it traced by themselves and put into the cache.
     """
 
     plan: ComponentPlan
@@ -279,3 +297,4 @@ class TracedComponent:
     seconds: float
     peak_rss_bytes: int
     traced: Traced = Traced("whole")
+    blocks_made: int = 0

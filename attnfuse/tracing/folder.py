@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attnfuse import documents
 from attnfuse.errors import SourceError, UsageError
@@ -30,6 +30,31 @@ SINGLE = "model"
 VAE = "vae"
 """The attribute of a pipeline's autoencoder."""
 
+UNET, IMAGE_ENCODER = "unet", "image_encoder"
+"""The attributes of what an IP-Adapter is given to, and of what looks at its picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class IpAdapter:
+    """An IP-Adapter: a UNet's attention to a picture beside the text (mindone's `loaders/ip_adapter.py`).
+
+    `takes` is what its projection is given of the image encoder: "image_embeds", the projection of its pooled state, or
+    "hidden_states", those of its last layer but one; `width` is how wide these are, `context` the states of the text
+    beside it. `scale` is what the attention to the picture is multiplied with where a run says nothing, for it is an
+    input; `fixed_scales` are those that a live UNet has of its attentions, where they differ, and the graph has them.
+    `file` (with its `sha256`) is None for one that a live UNet holds, `encoder` the folder of an image encoder that
+    comes with the file.
+    """
+
+    takes: Literal["image_embeds", "hidden_states"]
+    width: int
+    context: int
+    scale: float = 1.0
+    fixed_scales: tuple[float, ...] = ()
+    file: Path | None = None
+    sha256: str = ""
+    encoder: Path | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineFolder:
@@ -38,7 +63,8 @@ class PipelineFolder:
     `class_name` is empty for a folder that holds a single model, whose attribute is then `SINGLE`: what it is called
     in a pipeline is for the table of specifications to say. `libraries` are as model_index.json names them, `options`
     what else it says. `own_code` is the file of a pipeline that the folder brings itself, which is never run.
-    `checkpoint` is a single file with weights of the parts `in_checkpoint`, in place of those in their folders.
+    `checkpoint` is a single file with weights of the parts `in_checkpoint`, in place of those in their folders;
+    `ip_adapter` what its UNet is given.
     """
 
     root: Path
@@ -50,6 +76,7 @@ class PipelineFolder:
     own_code: str = ""
     checkpoint: Path | None = None
     in_checkpoint: tuple[str, ...] = ()
+    ip_adapter: IpAdapter | None = None
 
     def checkpoint_of(self, model: str) -> Path | None:
         """The single file that has a part's weights, if one has."""
@@ -154,6 +181,19 @@ def with_vae(pipeline: PipelineFolder, folder: Path) -> PipelineFolder:
         classes={**pipeline.classes, **own.classes},
         libraries={**pipeline.libraries, **own.libraries},
         folders={**pipeline.folders, **own.folders},
+    )
+
+
+def with_ip_adapter(pipeline: PipelineFolder, adapter: IpAdapter) -> PipelineFolder:
+    """The pipeline with an IP-Adapter, and the image encoder that comes with it where it has none."""
+    found = replace(pipeline, ip_adapter=adapter)
+    if adapter.encoder is None or IMAGE_ENCODER in pipeline.classes or not pipeline.class_name:
+        return found
+    return replace(
+        found,
+        classes={**pipeline.classes, IMAGE_ENCODER: "CLIPVisionModelWithProjection"},
+        libraries={**pipeline.libraries, IMAGE_ENCODER: "transformers"},
+        folders={**pipeline.folders, IMAGE_ENCODER: adapter.encoder},
     )
 
 

@@ -15,7 +15,7 @@ from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
 from attnfuse.tracing.component_plans import given_library, plan_call, plan_given_call
 from attnfuse.tracing.config_check import check_config
 from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES, NOTHING_NAMED, ComponentPlan, Fetch, Library
-from attnfuse.tracing.folder import Config, PipelineFolder, read_json, sibling_of
+from attnfuse.tracing.folder import IMAGE_ENCODER, Config, IpAdapter, PipelineFolder, read_json, sibling_of
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.original import original_tensors
 from attnfuse.tracing.quantisation import quantisation_of
@@ -73,7 +73,8 @@ class Terms:
     folder is whole: a part without a file of weights has none then. With `strict_config` a configuration that its class
     does not take, or of a newer library, is no warning but a reason not to trace (`config_check`).
     `exclude` names components, or parts with all of theirs, that are left alone. `fetch` says which files are read;
-    `checkpoint` is a single file with the weights of parts, `vae` the folder of another VAE, where there are such.
+    `checkpoint` is a single file with the weights of parts, `vae` the folder of another VAE, `ip_adapter` what its UNet
+    is given beside, where there are such.
     """
 
     exactly: bool = False
@@ -84,6 +85,7 @@ class Terms:
     fetch: Fetch = NOTHING_NAMED
     checkpoint: Path | None = None
     vae: Path | None = None
+    ip_adapter: IpAdapter | None = None
 
 
 WHOLE = Terms()
@@ -118,7 +120,8 @@ def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequen
         return Part(model, class_name, components, tuple(plan_given_call(call, context, doubts) for call in given))
     if class_name in WEIGHTS_ONLY or class_name.endswith(_NO_NETWORK):
         return Part(model, class_name, is_network=False)
-    if model in (ASIDE if family is None else family.aside):
+    aside = ASIDE if family is None else family.aside
+    if model in aside and not (model == IMAGE_ENCODER and pipeline.ip_adapter is not None):
         return Part(model, class_name, is_network=False, aside=_ASIDE)
     if file := pipeline.own_code_of(model):
         problem = f"class {class_name} is of the folder's own code ({file}), which is never run"

@@ -19,12 +19,14 @@ from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, Compo
 from attnfuse.tracing.fixed import CLIP_SKIP
 from attnfuse.tracing.folder import (
     SINGLE,
+    UNET,
     Config,
     Configs,
     PipelineFolder,
     read_json,
     read_pipeline,
     sibling_of,
+    with_ip_adapter,
     with_vae,
 )
 from attnfuse.tracing.inputs import GivenCall
@@ -32,6 +34,8 @@ from attnfuse.tracing.original import with_checkpoint
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.perturbed import PAG_STABLE_DIFFUSION, PAG_STABLE_DIFFUSION_XL
+from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.record import PipelineFamily
 
 #: The order in which a pipeline's parts are planned; others come after, as model_index.json has them.
@@ -47,6 +51,13 @@ _ORDER = (
     "text_encoder_2",
     "text_encoder_3",
 )
+
+
+ADAPTED = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, PAG_STABLE_DIFFUSION, PAG_STABLE_DIFFUSION_XL)
+"""Families whose pipelines may have an IP-Adapter."""
+
+NOT_ADAPTED = ("StableDiffusionAdapterPipeline", "StableDiffusionDiffEditPipeline")
+"""Those of them that do not derive from mindone's `IPAdapterMixin`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +140,15 @@ def _survey(
         pipeline = with_vae(pipeline, terms.vae)
     if terms.checkpoint is not None:
         pipeline = with_checkpoint(pipeline, terms.checkpoint)
+    if terms.ip_adapter is not None:
+        pipeline = with_ip_adapter(pipeline, terms.ip_adapter)
     for call in given:
         if call.part not in pipeline.classes:
             parts = ", ".join(pipeline.classes)
             raise UsageError(f"{folder} has no part {call.part!r} that inputs are given for; it has {parts}.")
     family = _family(pipeline)
+    if terms.ip_adapter is not None:
+        _check_adapted(pipeline, family)
     if family is None and pipeline.class_name:
         return _survey_unknown(pipeline, dtype, shapes, given, terms)
     context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
@@ -303,6 +318,17 @@ def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:
             f"--timestep-dtype {shapes.timestep_dtype} is for components that take the scheduler's timesteps, and none"
             " does here; drop it."
         )
+
+
+def _check_adapted(pipeline: PipelineFolder, family: PipelineFamily | None) -> None:
+    """Raise UsageError where a pipeline has an IP-Adapter, and it is not known how it is run."""
+    if UNET in pipeline.classes and family in ADAPTED and pipeline.class_name not in NOT_ADAPTED:
+        return
+    of = pipeline.class_name or next(iter(pipeline.classes.values()))
+    raise UsageError(
+        f"an IP-Adapter is for the UNet of Stable Diffusion and of XL, in the pipelines that have load_ip_adapter, and"
+        f" {pipeline.root} is of {of}; drop it."
+    )
 
 
 def _check_skipped(parts: Sequence[Part], shapes: ShapeOptions) -> None:

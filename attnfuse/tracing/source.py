@@ -72,6 +72,11 @@ def resolve_vae(source: str, *, weights: bool = True, offline: bool = False) -> 
     return resolve(source, weights=weights, fetch=Fetch(subfolder=inner, offline=offline))
 
 
+def fetch_files(repository: str, patterns: list[str], *, offline: bool = False) -> Path:
+    """The snapshot of a hub's repository with its files of these patterns. Raises SourceError."""
+    return _download(repository, patterns, Fetch(offline=offline), ())
+
+
 def _resolved(source: str, *, weights: bool, fetch: Fetch, unread: Collection[str]) -> Path:
     if source.startswith("demo:"):
         return _demo(source.removeprefix("demo:"))

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from attnfuse_runtime import given
 from attnfuse_runtime.asking import check_numbers, generators_of, negative_of, of_size, prompts_of, refuse_other_than
 from attnfuse_runtime.backends import Backend, Devices
 from attnfuse_runtime.errors import InputError
-from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Moment, Start, kind_for
+from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Moment, Start, kind_for, picture_prompt
 from attnfuse_runtime.families.base import DECODER
 from attnfuse_runtime.families.control import Controlled
 from attnfuse_runtime.families.courses import Course
+from attnfuse_runtime.files import read_json
 from attnfuse_runtime.given import Given, Images, Number
 from attnfuse_runtime.loading import check_graphs, families_of
 from attnfuse_runtime.noise import Array, Generators
@@ -51,6 +53,8 @@ class TextToImage:
         self._families = families_of(pipeline, source, FAMILIES)
         self._name = self._families[0].setup.index["_class_name"]
         self.scheduler = self._families[0].scheduler
+        processor = self._families[0].setup.folder / "feature_extractor" / "preprocessor_config.json"
+        self._processor = read_json(processor) if processor.is_file() else {}
 
     @classmethod
     def from_folder(
@@ -89,6 +93,8 @@ class TextToImage:
         control_start: Number = None,
         control_end: Number = None,
         weighted: bool = False,
+        ip_adapter_image: Image.Image | None = None,
+        ip_adapter_scale: float | None = None,
         callback: Callback | None = None,
         progress: bool | None = None,
         **fixed: Any,
@@ -108,9 +114,10 @@ class TextToImage:
         `height` and `width` are pixels, and needed where the graphs take any; where there are graphs for several sizes,
         they choose among them, and the number of pictures where those differ in the batch alone. Noise is drawn with
         `seed` or `generator`; `latents` take the place of the first. With `weighted` prompts have marks as
-        `prompts.weighted` tells. `progress` shows a bar, or none; left out, it is shown on a terminal. `fixed` is for
-        what graphs have fixed (`Component.fixed`), such as `clip_skip`: the value that they have, as any other is
-        refused.
+        `prompts.weighted` tells. With an IP-Adapter the denoiser looks at `ip_adapter_image` too, with
+        `ip_adapter_scale`, or what it was compiled with where nothing is said. `progress` shows a bar, or none; left
+        out, it is shown on a terminal. `fixed` is for what graphs have fixed (`Component.fixed`), such as `clip_skip`:
+        the value that they have, as any other is refused.
 
         Raises InputError for arguments that do not fit, SchedulerError as the scheduler does.
         """
@@ -138,6 +145,9 @@ class TextToImage:
         refuse_other_than(self.pipeline.manifest.components.values(), fixed)
         canvas = self._canvas(family, len(texts), height, width)
         pictured.check(*canvas.pixels)
+        looked_at = picture_prompt(
+            family.setup.pipeline, family.denoiser, self._processor, ip_adapter_image, ip_adapter_scale, clock
+        )
         sides = family.sides(texts, against, clock, guided=away is not None)
         # Before noise is drawn: its size depends on the steps.
         steps = family.STEPS if steps is None else steps
@@ -145,6 +155,9 @@ class TextToImage:
         course = family.course(Start(pictured, canvas, steps, generator, latents, clock))
         latents = course.latents
         conditions = family.conditions(sides, canvas, guidance_scale)
+        if looked_at is not None:
+            rows = looked_at.rows(len(texts), guided=away is not None)
+            conditions = Conditions({**conditions.rows, **rows}, {**conditions.same, **looked_at.same()})
         timesteps = self.scheduler.timesteps[course.skipped :]
         shown = Progress(len(timesteps), progress)
         for number, timestep in enumerate(timesteps):

@@ -188,8 +188,8 @@ def test_the_source_is_read_as_the_options_say(painted: Painted, tmp_path: Path)
     given = ("compare", painted.out, "--steps", "1", "--progress", "never", "--against")
     refused = inside(*given, painted.source, "--lora", lora)
     assert refused.returncode == 2
-    assert "unet was compiled with other LoRAs or textual inversions than --lora" in refused.stderr
-    assert "(see lora_scale in manifest.json)" in refused.stderr
+    assert "unet was compiled with other LoRAs, textual inversions or IP-Adapters than --lora" in refused.stderr
+    assert "(see fixed in manifest.json)" in refused.stderr
     assert inside("compile", painted.source, "-o", painted.out, "--progress", "never", "--lora", lora).returncode == 0
     for options, code in ((("--lora", lora), 0), (("--lora", f"{lora}:0.5"), 2), ((), 2)):
         done = inside(*given, painted.source, *options)

@@ -220,12 +220,12 @@ def test_films_are_the_loops(filmed: Path, tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert (document["frames"], document["size"]) == (5, [32, 16])
     assert document["pictures"] == [str(tmp_path / f"film_{number}.webp") for number in (0, 1)]
-    film = Image.open(tmp_path / "film_1.webp")
     times = []
-    for frame in ImageSequence.Iterator(film):  # where frames are the same, one is shown longer
-        frame.load()
-        times.append(frame.info["duration"])
-    assert (sum(times), film.size, film.format) == (round(5 * 1000 / 16), (32, 16), "WEBP")
+    with Image.open(tmp_path / "film_1.webp") as film:
+        for frame in ImageSequence.Iterator(film):  # where frames are the same, one is shown longer
+            frame.load()
+            times.append(frame.info["duration"])
+        assert (sum(times), film.size, film.format) == (round(5 * 1000 / 16), (32, 16), "WEBP")
 
 
 @pytest.mark.parametrize(

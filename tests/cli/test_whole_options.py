@@ -78,7 +78,7 @@ def test_a_textual_inversion(demo: Path, tmp_path: Path) -> None:
     assert np.abs(encoder(input_ids=np.where(tokens == 514, 3, tokens))["last_hidden_state"] - found).max() > 1e-3
     done = inside("verify", demo, out, "--dtype", "float16", "--component", "text_encoder")
     assert done.returncode == 2
-    assert "other LoRAs or textual inversions than --lora and --textual-inversion give" in done.stderr
+    assert "other LoRAs, textual inversions or IP-Adapters than --lora, --textual-inversion and" in done.stderr
 
 
 def test_the_scale_of_a_controlnet(tmp_path: Path) -> None:

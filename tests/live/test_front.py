@@ -24,6 +24,7 @@ from attnfuse.errors import (
     VerificationError,
 )
 from attnfuse.live import child, front, outcome
+from attnfuse.lora.inversion import GivenInversion
 from attnfuse.progress import Silent
 from attnfuse.tracing.contract import Fetch
 from tests.support.graphs import transformer
@@ -234,10 +235,30 @@ def test_what_is_said_of_a_pipeline_on_disk(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(front, "_run", run)
     for given, dtype, dtypes in (("float16", "float16", ()), ({"unet": "float32"}, None, (("unet", "float32"),))):
         with pytest.raises(SourceError, match="asked"):
-            attnfuse.compile("m.safetensors", None, dtype=given, config=Path("p"), vae="v", progress="never")
+            attnfuse.compile(
+                "m.safetensors",
+                None,
+                dtype=given,
+                config=Path("p"),
+                vae="v",
+                ip_adapter="a@0.5",
+                textual_inversion=("t:<x>", Path("u")),
+                progress="never",
+            )
         request = child._request(asked)
-        assert (request.dtype, request.shapes.dtypes, request.fetch) == (dtype, dtypes, Fetch(config="p", vae="v"))
-    others: Sequence[dict[str, Any]] = ({"dtype": "x"}, {"config": "x"}, {"vae": "x"})
+        fetch = Fetch(config="p", vae="v", ip_adapter="a@0.5")
+        assert (request.dtype, request.shapes.dtypes, request.fetch) == (dtype, dtypes, fetch)
+        assert request.loras == (GivenInversion(Path("t"), "<x>"), GivenInversion(Path("u")))
+    with pytest.raises(SourceError, match="asked"):
+        attnfuse.compile("m", None, textual_inversion="t", progress="never")
+    assert child._request(asked).loras == (GivenInversion(Path("t")),)
+    others: Sequence[dict[str, Any]] = (
+        {"dtype": "x"},
+        {"config": "x"},
+        {"vae": "x"},
+        {"ip_adapter": "x"},
+        {"textual_inversion": "x"},
+    )
     for other in others:
         with pytest.raises(UsageError, match=f"{next(iter(other))} is for what is on disk"):
             attnfuse.compile(object(), None, progress="never", **other)

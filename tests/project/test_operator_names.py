@@ -206,6 +206,7 @@ _ABOUT = {
     ),
     "attnfuse/reduction/layouts.py": ("Reshape Transpose", "layouts that are moved out of a part"),
     # The graph's own language, and what follows a batch.
+    "attnfuse/ir/canonical.py": ("TensorMove", "what MindSpore puts behind a weight that is read twice"),
     "attnfuse/ir/text/program.py": (
         "Load Depend UpdateState MakeTuple TupleGetItem",
         "what the text form leaves unwritten, and has signs for",

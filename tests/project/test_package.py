@@ -33,14 +33,21 @@ for name in {modules!r}:
     importlib.import_module(name)
 print(len(sys.modules))
 """
-HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "huggingface_hub")
+HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "huggingface_hub", "fsspec", "distributed")
 
 # All but the last run in a subprocess with MindSpore, the last in the process of a user who has it loaded.
 IN_A_SUBPROCESS = {
     f"attnfuse.tracing.{name}"
     for name in (
-        *("build", "patches", "weights", "worker"),
-        *("blocks.abstracts", "blocks.fingerprints", "blocks.guesses", "blocks.stand_ins", "blocks.tracer"),
+        *("build", "ip_adapter_weights", "patches", "weights", "worker"),
+        *(
+            "blocks.abstracts",
+            "blocks.fingerprints",
+            "blocks.guesses",
+            "blocks.stand_ins",
+            "blocks.traced",
+            "blocks.tracer",
+        ),
         *(f"patches.{path.stem}" for path in (ROOT / "attnfuse/tracing/patches").glob("[a-z]*.py")),
     )
 }

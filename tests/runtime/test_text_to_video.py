@@ -63,10 +63,9 @@ def test_compiled_films_are_those_of_the_source(tmp_path: Path, name: str, sizes
     film = tmp_path / f"film.{'png' if name.startswith('Qwen') else 'webp'}"
     done = attnfuse("run", out, *asked, "-o", film)
     assert done.returncode == 0, done.stderr
-    assert (Image.open(film).size, getattr(Image.open(film), "n_frames", 1) > 1) == (
-        (int(sizes[3]), int(sizes[1])),
-        not name.startswith("Qwen"),
-    )
+    with Image.open(film) as image:
+        found = image.size, getattr(image, "n_frames", 1) > 1
+    assert found == ((int(sizes[3]), int(sizes[1])), not name.startswith("Qwen"))
     length = sizes[sizes.index("--sequence-length") :]
     done = attnfuse("compare", out, "--against", source, *asked, *length)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -70,9 +70,16 @@ def kernels() -> Iterator[None]:
         assert approximate == "none"
         return value * (ops.erf(value * 0.5**0.5) + 1) * 0.5
 
-    def interpolate(value: Any, **options: Any) -> Any:
-        assert options["mode"] == "nearest"
-        return Tensor(value.asnumpy().repeat(2, axis=2).repeat(2, axis=3))
+    def interpolate(value: Any, size: tuple[int, int] | None = None, **options: Any) -> Any:
+        assert options.get("mode", "nearest") == "nearest"
+        array = value.asnumpy()
+        if size is not None and size[0] < array.shape[2]:  # a mask
+            return Tensor(array[:, :, :: array.shape[2] // size[0], :: array.shape[3] // size[1]].copy())
+        return Tensor(array.repeat(2, axis=2).repeat(2, axis=3))
+
+    def pad(array: Any, around: tuple[int, ...], **options: Any) -> Any:
+        ends = [(around[at], around[at + 1]) for at in range(0, len(around), 2)]
+        return Tensor(np.pad(array.asnumpy(), [(0, 0)] * (array.ndim - len(ends)) + ends[::-1]))
 
     with (
         cpu_patches(),
@@ -81,6 +88,7 @@ def kernels() -> Iterator[None]:
         mock.patch.object(mint.nn.functional, "silu", lambda value, inplace=False: value * ops.sigmoid(value)),
         mock.patch.object(layers_compat, "group_norm", group_norm),
         mock.patch.object(mint.nn.functional, "interpolate", interpolate),
+        mock.patch.object(mint.nn.functional, "pad", pad),
         mock.patch.object(mint.nn.functional, "gelu", gelu),
     ):
         yield

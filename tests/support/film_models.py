@@ -210,7 +210,8 @@ def _told(given: Mapping[str, Array]) -> Array:
         seen = given["encoder_hidden_states_mask"].astype(np.float32)
     # One after the other: more that is not seen leaves the sums as they are.
     sums = np.cumsum(states * (seen * _places(states.shape[1]))[:, :, None], axis=1, dtype=np.float64)[:, -1, :4]
-    told = np.tanh(sums / 64)
+    # A token counts though its state is zero, as it does for a key of attention.
+    told = np.tanh((sums + seen.sum(axis=1)[:, None] / 8) / 64)
     if "encoder_hidden_states_image" in given:
         pictures = given["encoder_hidden_states_image"].reshape(len(told), -1)
         told = told + np.tanh(pictures @ _places(pictures.shape[1]))[:, None]

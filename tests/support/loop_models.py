@@ -21,12 +21,15 @@ from attnfuse_runtime.noise import Array
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.text_to_image import TextToImage
 
-WIDTH, TOKENS, SEED = 8, 16, 5
+WIDTH, TOKENS, SEED, SCALE = 8, 16, 5, 0.75
 T5_WIDTH, T5_TOKENS = 20, 12
 SIZE: Final = (16, 8)
 """Height and width of a picture."""
 LATENTS: Final = (4, 8, 4)
 PACKED: Final = (8, 16)
+SIDE: Final = 8
+PATCHES: Final = 3 * SIDE**2 // WIDTH
+"""Of a picture that is looked at: pixels along a side, and states."""
 CLASSES: Final = {
     "sd": "StableDiffusionPipeline",
     "xl": "StableDiffusionXLPipeline",
@@ -44,9 +47,10 @@ FLOW: Final = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
 
 
 def components(
-    kind: str = "sd", *, rows: int = 2, timestep: str = "int64", chunks: int = 1, without: str = ""
+    kind: str = "sd", *, rows: int = 2, timestep: str = "int64", chunks: int = 1, without: str = "", looked: str = ""
 ) -> dict[str, Component]:
-    """As a manifest has them, for one picture a run; `without` is a text encoder or an input that is not there."""
+    """As a manifest has them, for one picture a run; `without` is a text encoder or an input that is not there,
+    `looked` the output of the image encoder, where there is an IP-Adapter: "image_embeds" or "hidden_states"."""
     states = {
         "sd": (rows, TOKENS * chunks, WIDTH),
         "xl": (rows, TOKENS * chunks, 2 * WIDTH),
@@ -71,6 +75,8 @@ def components(
         "encoder_hidden_states": states[kind],
     }
     inputs |= {name: shape for name, shape in added[kind].items() if name != without}
+    seen = {"image_embeds": (1, WIDTH), "hidden_states": (1, PATCHES, WIDTH)}.get(looked, ())
+    inputs |= {"image_embeds": (rows, *seen), "ip_adapter_scale": (1,)} if looked else {}
     state = "penultimate_hidden_state" if kind in ("xl", "sd3") else "last_hidden_state"
     types = {"input_ids": "int64", "timestep": timestep}
 
@@ -78,7 +84,8 @@ def components(
         inputs, outputs = (
             tuple(Tensor(of, shape, types.get(of, "float32")) for of, shape in side.items()) for side in (takes, gives)
         )
-        return Component(name, name, Path(), (), inputs, outputs)
+        fixed = {"ip_adapter": [{"scale": SCALE}]} if "ip_adapter_scale" in takes else {}
+        return Component(name, name, Path(), (), inputs, outputs, fixed)
 
     gives: dict[str, tuple[int, ...]]
     found = []
@@ -91,6 +98,8 @@ def components(
             ids, gives = TOKENS, {state: (1, TOKENS, WIDTH), pooled: (1, WIDTH)}
         found.append(component(name, {"input_ids": (1, ids)}, gives))
     found.append(component("unet" if kind in ("sd", "xl") else "transformer", inputs, {"sample": sample}))
+    if looked:
+        found.append(component("image_encoder", {"pixel_values": (1, 3, SIDE, SIDE)}, {looked: seen}))
     found.append(component("vae_decoder", {"latents": (1, *LATENTS)}, {"image": (1, 3, *SIZE)}))
     return {one.name: one for one in found if one.name != without}
 
@@ -113,6 +122,12 @@ def t5(ids: Array) -> Array:
     return np.asarray(_DRAWN[ids] * _places(ids.shape[1])[:, None] / 2)
 
 
+def looked_at(pixels: Array) -> dict[str, Array]:
+    """What a picture is pooled to, and states, which are none of zeros where that is black."""
+    states = pixels.reshape(len(pixels), PATCHES, WIDTH) + _places(PATCHES)[:, None]
+    return {"image_embeds": states.mean(axis=1), "hidden_states": states}
+
+
 def denoised(given: Mapping[str, Array]) -> Array:
     """What a denoiser makes of its inputs, by the names that its graph has for them: another number for each row."""
     sample = given["sample"] if "sample" in given else given["hidden_states"]
@@ -121,6 +136,9 @@ def denoised(given: Mapping[str, Array]) -> Array:
     for name in ("text_embeds", "pooled_projections"):
         if name in given:
             told = told + np.tanh((given[name] * _places(given[name].shape[1]))[:, -4:])
+    if "image_embeds" in given:
+        seen = given["image_embeds"].reshape(len(sample), -1, WIDTH)
+        told = told + np.tanh((seen * _places(seen.shape[1])[:, None]).mean(axis=1)[:, :4]) * given["ip_adapter_scale"]
     if "time_ids" in given:
         told = told + (given["time_ids"] @ _places(6))[:, None] / 100
     if "guidance" in given:
@@ -151,6 +169,8 @@ class Models:
                 return [denoised(given)]
             if component.name == "vae_decoder":
                 return [decoder(given["latents"])]
+            if component.name == "image_encoder":
+                return [looked_at(given["pixel_values"])[component.outputs[0].name]]
             if len(component.outputs) == 1:
                 return [t5(given["input_ids"])]
             return [*clip(given["input_ids"], second=component.name == "text_encoder_2")]

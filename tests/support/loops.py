@@ -12,9 +12,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 
 from attnfuse.tracing.demo import write_json
 from attnfuse_runtime.noise import Array
@@ -24,7 +26,9 @@ from tests.support.loop_models import (
     CLASSES,
     ENCODERS,
     LATENTS,
+    SCALE,
     SEED,
+    SIDE,
     SIZE,
     T5,
     T5_TOKENS,
@@ -35,6 +39,7 @@ from tests.support.loop_models import (
     components,
     decoder,
     denoised,
+    looked_at,
     loop,
     t5,
     write_pipeline,
@@ -52,6 +57,7 @@ TEXTS: Final = (
     "it's we'll they've I'd 3.14",
     "\U0001f431 on a mat",
 )
+PICTURE: Final = Image.fromarray(np.random.default_rng(11).integers(0, 256, (21, 13, 3), np.uint8))
 _SCHEDULE: Final = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 _SCHEDULERS: Final[Mapping[str, dict[str, Any]]] = {
     "DDIMScheduler": {**_SCHEDULE, "clip_sample": False},
@@ -68,10 +74,16 @@ _GUIDED: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "long": ("DDIMScheduler", {"prompt": LONG, "negative_prompt": "rain"}),
     "long-off": ("DDIMScheduler", {"prompt": LONG, "guidance_scale": 1.0}),
 }
+_LOOKED_AT: Final = {"prompt": [*PROMPTS], "negative_prompt": ["rain", ""], "ip_adapter_image": PICTURE}
+_PROMPTED: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
+    "image_embeds": ("DDIMScheduler", _LOOKED_AT),
+    "hidden_states": ("DDIMScheduler", _LOOKED_AT),
+    "hidden_states-off": ("DDIMScheduler", {"prompt": PROMPTS[1], "ip_adapter_image": PICTURE, "guidance_scale": 1.0}),
+}
 _FLOW: Final = "FlowMatchEulerDiscreteScheduler"
 CASES: Final[Mapping[str, Mapping[str, tuple[str, dict[str, Any]]]]] = {
-    "sd": _GUIDED,
-    "xl": _GUIDED,
+    "sd": {**_GUIDED, **_PROMPTED},
+    "xl": {**_GUIDED, **_PROMPTED},
     "sd3": {
         "one": (_FLOW, {"prompt": PROMPTS[0]}),
         "negative": ("dynamic", {"prompt": [*PROMPTS], "negative_prompt": ["rain", ""], "guidance_scale": 3.0}),
@@ -87,7 +99,7 @@ CASES: Final[Mapping[str, Mapping[str, tuple[str, dict[str, Any]]]]] = {
     },
 }
 """Scheduler and arguments, as mindone has them. The denoiser's graph takes one row, or two; a case that is called after
-a text encoder or an input is without it."""
+a text encoder or an input is without it, one that is called after what an image encoder gives has an IP-Adapter."""
 
 
 def _text_encoders(kind: str, folder: Path, without: str) -> dict[str, Any]:
@@ -198,6 +210,8 @@ def _replace(pipe: Any, kind: str) -> None:
 
     def denoise(sample: Any = None, timestep: Any = None, **given: Any) -> Any:
         given |= given.pop("added_cond_kwargs", None) or {}
+        if "image_embeds" in given:
+            given |= {"image_embeds": given["image_embeds"][0], "ip_adapter_scale": ms.Tensor([SCALE])}
         named = {"sample": sample, "timestep": timestep, **given}
         return (ms.Tensor(denoised({name: one.asnumpy() for name, one in named.items() if hasattr(one, "asnumpy")})),)
 
@@ -219,6 +233,25 @@ def _replace(pipe: Any, kind: str) -> None:
     model = pipe.unet if kind in ("sd", "xl") else pipe.transformer
     model.construct = denoise
     pipe.vae.decode = lambda latents, **options: (ms.Tensor(decoder(latents.asnumpy())),)
+
+
+def _look(pipe: Any, takes: str) -> None:
+    """Give the pipeline an image encoder, and its UNet what pipelines ask of one with an IP-Adapter that takes that."""
+    import mindspore as ms
+    from mindone.diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
+    from transformers import CLIPImageProcessor
+
+    kind: Any = ImageProjection if takes == "image_embeds" else IPAdapterPlusImageProjection
+
+    def encode(pixels: Any, output_hidden_states: bool = False) -> Any:
+        found = {name: ms.Tensor(value) for name, value in looked_at(pixels.asnumpy()).items()}
+        return found["image_embeds"], None, (found["hidden_states"], None)
+
+    encode.get_parameters = pipe.unet.get_parameters  # type: ignore[attr-defined]
+    pipe.__dict__["image_encoder"] = encode
+    pipe.__dict__["feature_extractor"] = CLIPImageProcessor(size=SIDE, crop_size=SIDE)
+    projection = SimpleNamespace(image_projection_layers=[kind.__new__(kind)])
+    object.__setattr__(pipe.unet, "encoder_hid_proj", projection)
 
 
 def _chunked(pipe: Any, kind: str, text: str) -> tuple[Any, Any]:
@@ -278,6 +311,9 @@ def _apart(pipe: Any, folder: Path, kind: str, name: str) -> dict[str, float]:
     pipe.scheduler = getattr(diffusers, options["_class_name"])(**_SCHEDULERS[scheduler])
     write_json(folder / "scheduler" / "scheduler_config.json", options)
     long = name.startswith("long")
+    looked = name.removesuffix("-off") if "ip_adapter_image" in given else ""
+    if looked:
+        _look(pipe, looked)
     seen: list[Array] = []
 
     def note(pipe: Any, number: int, time: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -297,7 +333,14 @@ def _apart(pipe: Any, folder: Path, kind: str, name: str) -> dict[str, float]:
     apart = {"latents": 0.0, "pictures": 0.0}
     for rows in (1, 2):
         whole = scheduler == "DDIMScheduler"
-        graphs = components(kind, rows=rows, timestep="int64" if whole else "float32", chunks=1 + long, without=name)
+        graphs = components(
+            kind,
+            rows=rows,
+            timestep="int64" if whole else "float32",
+            chunks=1 + long,
+            without=name,
+            looked=looked,
+        )
         mine: list[Array] = []
 
         def keep(number: int, time: float, latents: Array, mine: list[Array] = mine) -> None:

@@ -47,8 +47,8 @@ def qwen() -> list[float]:
     """Three tokens alone, and before two that the mask keeps out."""
 
     def dispatch(query: Any, key: Any, value: Any, attn_mask: Any = None, **_: Any) -> Any:
-        heads = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
-        return attend(SimpleNamespace(scale=0.35), *heads, attn_mask=attn_mask).transpose(0, 2, 1, 3)
+        q, k, v = (x.transpose(0, 2, 1, 3) for x in (query, key, value))
+        return attend(SimpleNamespace(scale=0.35), q, k, v, attn_mask=attn_mask).transpose(0, 2, 1, 3)
 
     kind = transformer_qwenimage.QwenDoubleStreamAttnProcessor2_0
     with cpu_patches():

@@ -14,7 +14,10 @@ import pytest
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.tracing.contract import Fetch
 from attnfuse.tracing.source import resolve
+from tests.support.checkpoints import SD21_UNET
 from tests.support.hub import COMMIT, serving
+from tests.support.ip_adapters import write_ip_adapter
+from tests.support.small_models.encoders import CLIP_VISION
 
 TOKEN = "hf_that_nobody_may_read"
 FILES = {
@@ -39,10 +42,15 @@ import json, sys
 from pathlib import Path
 from attnfuse.errors import AttnfuseError
 from attnfuse.tracing.contract import Fetch
+from attnfuse.tracing.ip_adapter import read_ip_adapter
 from attnfuse.tracing.source import origin, resolve, resolve_vae
 for fetch in json.loads(sys.argv[1]):
     try:
         unread = fetch.pop("unread", ())
+        if "ip_adapter" in fetch:
+            adapter = read_ip_adapter(fetch["ip_adapter"], weights=fetch["weights"])
+            print(json.dumps([str(adapter.file), str(adapter.encoder), adapter.scale]))
+            continue
         found = resolve_vae("org/name") if "vae" in fetch else resolve("org/name", fetch=Fetch(**fetch), unread=unread)
         files = [p.relative_to(found).as_posix() for p in sorted(found.rglob("*")) if p.is_file()]
         print(json.dumps([str(found), files, *origin(found)]))
@@ -70,6 +78,25 @@ def test_a_vae_and_what_a_single_file_has(tmp_path: Path) -> None:
         vae, rest = resolved(tmp_path, address, {"vae": True}, {"unread": unread})
     assert vae[1:] == [["config.json", "diffusion_pytorch_model.safetensors"], "org/name", COMMIT]
     assert set(rest[1]) == {*JSON, weights}
+
+
+def test_an_ip_adapter_and_its_image_encoder(tmp_path: Path) -> None:
+    """Of a repository of many, one file, and of the encoder that it takes no weights that are pickles."""
+    local = tmp_path / "local"
+    files = {
+        "models/ip.safetensors": write_ip_adapter(local / "ip.safetensors", SD21_UNET).read_bytes(),
+        "models/other.safetensors": b"x",
+        "models/image_encoder/config.json": json.dumps(CLIP_VISION).encode(),
+        "models/image_encoder/model.safetensors": b"x",
+        "models/image_encoder/pytorch_model.bin": b"x",
+    }
+    given = {"ip_adapter": "org/name/models/ip.safetensors@0.5"}
+    with serving(files, TOKEN) as (address, _):
+        bare, whole = resolved(tmp_path / "hub", address, *({**given, "weights": weights} for weights in (False, True)))
+    root = Path(whole[0]).parents[1]
+    assert bare == whole == [str(root / "models/ip.safetensors"), str(root / "models/image_encoder"), 0.5]
+    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    assert found == {*files} - {"models/other.safetensors", "models/image_encoder/pytorch_model.bin"}
 
 
 def test_a_hub(tmp_path: Path) -> None:

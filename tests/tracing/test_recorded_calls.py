@@ -19,6 +19,8 @@ pytestmark = pytest.mark.mindspore
 QUICK = (
     "StableDiffusionPipeline",
     "StableDiffusionPipeline of latent consistency",
+    "StableDiffusionPipeline with an IP-Adapter",
+    "StableDiffusionXLPipeline with an IP-Adapter plus",
     "StableDiffusionXLControlNetPipeline",
     "StableDiffusion3ControlNetPipeline",
     "FluxPipeline",

@@ -16,6 +16,7 @@ from attnfuse.tracing.patches.building import cpu_patches
 from attnfuse.tracing.patches.decoders import device_calls, text_decoder, two_axes
 from attnfuse.tracing.patches.given import given_models
 from attnfuse.tracing.patches.perturbed import perturbed_joint
+from attnfuse.tracing.patches.picture_prompts import picture_prompt
 from attnfuse.tracing.patches.pictures import kept_levels, seen_picture, unpooled
 from attnfuse.tracing.patches.results import normed_weights, plain_results
 from attnfuse.tracing.patches.rotary import qwen_rotary, real_rotary, stacked_rotary
@@ -35,6 +36,7 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "normed_weights": normed_weights,
     "one_tile": one_tile,
     "perturbed_joint": perturbed_joint,
+    "picture_prompt": picture_prompt,
     "plain_results": plain_results,
     "qwen_rotary": qwen_rotary,
     "qwen_text": qwen_text,

@@ -35,6 +35,9 @@ ONE_TILE = "one_tile"
 PERTURBED_JOINT = "perturbed_joint"
 """For Stable Diffusion 3 with perturbed attention."""
 
+PICTURE_PROMPT = "picture_prompt"
+"""For UNets that hold an IP-Adapter."""
+
 PLAIN_RESULTS = "plain_results"
 """For models that return or ask for records, Flux2's autoencoder among them."""
 

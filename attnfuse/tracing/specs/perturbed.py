@@ -16,7 +16,7 @@ from attnfuse.tracing.specs.pictures.hunyuan_dit import HUNYUAN_DIT, HUNYUAN_DIT
 from attnfuse.tracing.specs.pictures.kolors import KOLORS, KOLORS_UNET
 from attnfuse.tracing.specs.pictures.pixart import PIXART, PIXART_SIGMA
 from attnfuse.tracing.specs.pictures.sana import SANA, SANA_TRANSFORMER
-from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL, UNET_2D_CONDITION
+from attnfuse.tracing.specs.pictures.stable_diffusion import ADAPTED_UNET, STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import SD3, STABLE_DIFFUSION_3
 from attnfuse.tracing.specs.record import FixedSetting, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF, MOTION_UNET
@@ -108,7 +108,7 @@ FAMILIES = (
 )
 
 SPECS = (
-    _spec(UNET_2D_CONDITION, "mid", PAG_STABLE_DIFFUSION, PAG_STABLE_DIFFUSION_XL),
+    _spec(ADAPTED_UNET, "mid", PAG_STABLE_DIFFUSION, PAG_STABLE_DIFFUSION_XL),
     _spec(
         # What sees itself alone is so by a mask.
         replace(SD3, patches=(*SD3.patches, MASKED_ATTENTION, PERTURBED_JOINT)),

@@ -9,6 +9,7 @@ from attnfuse_runtime.families import control, pictures
 from attnfuse_runtime.families.base import Canvas, Conditions, Family, Moment, Setup, Start, Text
 from attnfuse_runtime.families.flux import Flux
 from attnfuse_runtime.families.ltx import LTX, LTXOfPictures
+from attnfuse_runtime.families.picture_prompts import picture_prompt
 from attnfuse_runtime.families.pixart import PixArtAlpha, PixArtSigma
 from attnfuse_runtime.families.qwen_image import QwenImage
 from attnfuse_runtime.families.stable_diffusion import StableDiffusion, StableDiffusionXL
@@ -80,4 +81,5 @@ __all__ = [
     "TextEncoder",
     "VideoFamily",
     "kind_for",
+    "picture_prompt",
 ]

@@ -53,10 +53,10 @@ class Controlled(StableDiffusion):
             component = self.setup.pipeline[name]
             takes = {one.name for one in component.component.inputs}
             scale = control.scale_at(moment.number, moment.total, self.CONTROL_SCALE)
-            fed = {key: value for key, value in rows.items() if key in takes}
+            fed, shared = ({key: value for key, value in of.items() if key in takes} for of in (rows, same))
             fed["controlnet_cond"] = for_rows(control.picture, len(rows[self.SAMPLE]))
             with moment.clock(name):
-                made = run_rows(component, fed, **same, conditioning_scale=np.asarray(scale, np.float32))
+                made = run_rows(component, fed, **shared, conditioning_scale=np.asarray(scale, np.float32))
             found = {key: found[key] + value if key in found else value for key, value in made.items()}
         return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.folder import IpAdapter
 from tests.support.small_models.record import Config
 
 Models = Mapping[str, Config]
@@ -30,8 +31,8 @@ class Recording:
 
     `call` are arguments of `__call__`, `options` of `__init__`. `scheduler_options` are the scheduler's, `tokens` what
     tokenizers fill texts up to, 77 else; where they are `counted`, they lie in the folder. `words` are those of the
-    prompt, more than any pipeline takes. `before` is a method that is called first, with its arguments. `otherwise`
-    says how differences begin that are no fault, with why.
+    prompt, more than any pipeline takes. `before` is a method that is called first, with its arguments.
+    `ip_adapter` is what the UNet has. `otherwise` says how differences begin that are no fault, with why.
     """
 
     models: Models
@@ -45,6 +46,7 @@ class Recording:
     counted: bool = False
     words: int = 1200
     before: tuple[str, Mapping[str, Any]] = ("", {})
+    ip_adapter: IpAdapter | None = None
 
 
 FLOW: Final = "FlowMatchEulerDiscreteScheduler"

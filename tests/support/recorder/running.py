@@ -20,7 +20,7 @@ from PIL import Image
 
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
 from attnfuse.tracing.demo import write_json
-from attnfuse.tracing.folder import sibling_of
+from attnfuse.tracing.folder import IpAdapter, sibling_of
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.plan import survey
 from tests.support.recorder.comparing import differences
@@ -66,7 +66,7 @@ def recorded(name: str, folder: Path) -> list[str]:
     recording = RECORDINGS[name]
     kind = name.partition(" ")[0]
     folder = _written(kind, recording, folder)
-    parts = survey(folder, _DTYPE, recording.shapes, terms=Terms(with_weights=False))
+    parts = survey(folder, _DTYPE, recording.shapes, terms=Terms(with_weights=False, ip_adapter=recording.ip_adapter))
     plans = tuple(plan for part in parts for plan in part.plans)
     calls: list[Recorded] = []
     with eager():
@@ -136,6 +136,8 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
             parts[parameter.name] = recording.options[parameter.name]
         elif parameter.default is parameter.empty and parameter.name not in ("self", "kwargs"):
             parts.setdefault(parameter.name, None)
+    if recording.ip_adapter is not None:
+        _adapt(parts["unet"], recording.ip_adapter)
     pipeline = kind(**parts)
     pipeline.set_progress_bar_config(disable=True)
     with ExitStack() as stack:
@@ -145,6 +147,15 @@ def _run(name: str, recording: Recording, plans: tuple[ComponentPlan, ...], call
         if recording.before[0]:
             getattr(pipeline, recording.before[0])(**_resolved(recording.before[1], recording.shapes))
         pipeline(**_arguments(kind, recording, pipeline))
+
+
+def _adapt(unet: Any, adapter: IpAdapter) -> None:
+    """Give a stub what pipelines ask of a UNet with an IP-Adapter: the class of what makes tokens of a picture."""
+    from mindone.diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
+
+    kind: Any = ImageProjection if adapter.takes == "image_embeds" else IPAdapterPlusImageProjection
+    projection = SimpleNamespace(image_projection_layers=[kind.__new__(kind)])
+    object.__setattr__(unet, "encoder_hid_proj", projection)
 
 
 def _together(first: Any, second: Any) -> Any:

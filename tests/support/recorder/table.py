@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from attnfuse.tracing.specs import FAMILIES
-from tests.support.recorder import animated, edits, newer_pictures, perturbed, pictures, videos
+from tests.support.recorder import animated, edits, newer_pictures, perturbed, pictures, prompted, videos
 from tests.support.recorder.record import Recording
 
 RECORDINGS: Final[Mapping[str, Recording]] = {
@@ -19,6 +19,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     **perturbed.RECORDINGS,
     **edits.RECORDINGS,
     **animated.RECORDINGS,
+    **prompted.RECORDINGS,
 }
 """By the pipeline's class, and what is peculiar to it where a class has several."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from attnfuse.errors import SourceError
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import IP_ADAPTER_SCALE, LORA_SCALE
 from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.shared.controlnets import with_controlnet
+from attnfuse.tracing.specs.shared.picture_prompts import PICTURE_PROMPT, SETTINGS, picture_sizes, unknown_adapter
 from attnfuse.tracing.specs.sizes import vae_scale
 
 
@@ -265,9 +267,19 @@ UNET_2D_CONDITION = Spec(
     ),
 )
 
+ADAPTED_UNET = replace(
+    UNET_2D_CONDITION,
+    inputs=(*UNET_2D_CONDITION.inputs, *PICTURE_PROMPT),
+    sizes=lambda context: {**condition_sizes(context), **picture_sizes(context)},
+    check=lambda context: one_context(context) or unknown_adapter(context),
+    refuse=tuple(one for one in UNET_2D_CONDITION.refuse if one.option != "encoder_hid_dim_type"),
+    fixed_settings=(LORA_SCALE, *SETTINGS),
+)
+"""The same, which may have an IP-Adapter."""
+
 FAMILIES = (
     STABLE_DIFFUSION,
     STABLE_DIFFUSION_XL,
 )
 
-SPECS = (UNET_2D_CONDITION,)
+SPECS = (ADAPTED_UNET,)

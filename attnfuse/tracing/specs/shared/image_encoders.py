@@ -9,6 +9,7 @@ from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, UNPOOLED
 from attnfuse.tracing.specs.pictures.flux_redux import FLUX_REDUX
 from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2
 from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
+from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_edits import (
     DEPTH_TO_IMAGE,
     IMAGE_VARIATION,
@@ -18,6 +19,7 @@ from attnfuse.tracing.specs.pictures.stable_diffusion_edits import (
 from attnfuse.tracing.specs.pictures.stable_diffusion_grounded import GLIGEN_PICTURES
 from attnfuse.tracing.specs.pictures.unclip import UNCLIP
 from attnfuse.tracing.specs.record import Input, Output, Spec
+from attnfuse.tracing.specs.shared.picture_prompts import takes_pooled, takes_states
 from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
 from attnfuse.tracing.specs.videos.stable_video import STABLE_VIDEO
 from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN, two_pictures
@@ -39,6 +41,19 @@ _CLIP_VISION = Spec(
     inputs=(_PIXELS,),
     outputs=(Output("image_embeds"),),
     sizes=_picture,
+)
+
+# What an IP-Adapter takes: pooled, or the states of the last layer but one. A picture of zeros is run by itself.
+_CLIP_VISION_IP_ADAPTER = replace(
+    _CLIP_VISION,
+    families=(STABLE_DIFFUSION, STABLE_DIFFUSION_XL),
+    source=STABLE_DIFFUSION.source,
+    inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:])),),
+    outputs=(
+        Output("image_embeds", each=lambda context: int(takes_pooled(context))),
+        Output("hidden_states", "result[2][-2]", each=lambda context: int(takes_states(context))),
+    ),
+    constants=lambda context: {"output_hidden_states": True} if takes_states(context) else {},
 )
 
 _CLIP_VISION_PRIOR = replace(
@@ -112,4 +127,5 @@ SPECS = (
     _CLIP_VISION_PRIOR,
     _CLIP_VISION_WAN,
     _CLIP_VISION_SKY_REELS,
+    _CLIP_VISION_IP_ADAPTER,
 )
