@@ -10,12 +10,12 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from attnfuse.errors import OutputError
-from attnfuse.output import MANIFEST, identity
+from attnfuse.output import MANIFEST
 from attnfuse.serialisation import parse_json, to_json
 from attnfuse.store.entries import key_of
 
@@ -74,7 +74,9 @@ def _stands(output: Path) -> str:
 
 
 def _states(paths: Iterable[Path]) -> list[list[object]]:
-    return [[str(path), *astuple(identity(path.stat()))] for given in paths for path in _files(given)]
+    """Not the time of change: it is another when a link is made or removed, as of weights that two outputs share."""
+    found = ((path, path.stat()) for given in paths for path in _files(given))
+    return [[str(path), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns] for path, stat in found]
 
 
 def _files(path: Path) -> list[Path]:

@@ -123,6 +123,8 @@ class _Search:
         current = self.reverted(at)
         for number in sorted(range(len(self.groups)), key=lambda n: -self.price(n, 0, at[n])):
             for option in self.ladders[number][: at[number]]:
+                if self.is_coarser(number, option):
+                    continue
                 own = self.ladders[number][at[number]]
                 units = tuple(unit for unit in self.groups[number].units if current.assignment[unit] == own)
                 current, _ = self.given_back(current, units, option, self.excess_of(number, option))
@@ -167,11 +169,14 @@ class _Search:
         excess = self.excess_of(number, ladder[place])
         last = len(ladder) - 1
         for after in range(place + 1, last):
-            # bfloat16 is for what float16 cannot hold: where that holds all, it is the coarser of the two.
-            is_coarser = ladder[after] == BFLOAT16 and math.isfinite(excess)
-            if not is_coarser and self.excess_of(number, ladder[after]) < excess:
+            if not self.is_coarser(number, ladder[after]) and self.excess_of(number, ladder[after]) < excess:
                 return after
         return last
+
+    def is_coarser(self, number: int, option: Choice) -> bool:
+        """Whether another option rounds less for no more: bfloat16 is for what float16 cannot hold."""
+        has_other = option == BFLOAT16 and HIGH in self.ladders[number]
+        return has_other and math.isfinite(self.excess_of(number, HIGH))
 
     def price(self, number: int, cheap: int, dear: int) -> float:
         """Seconds that one place of a ladder costs more than another."""

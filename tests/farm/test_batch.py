@@ -76,7 +76,7 @@ def test_what_is_finished_is_not_done_again(run: Run, tracer: Tracer) -> None:
     assert [result.before for result in again.results] == [True, True]
     assert (again.code, again.traced, run.said) == (0, 0, [])
     assert tree(run.place) == before
-    (run.place / "out" / "unet_graph.mindir").write_bytes(b"edited")
+    (run.place / "out" / "convert.sh").write_text("edited")
     assert [result.before for result in run(*compiles).results] == [False, True]
     assert [result.before for result in run(*compiles, cache="another").results] == [True, True]
     assert [result.before for result in run(*compiles, tool="another").results] == [False, False]

@@ -116,22 +116,30 @@ def test_bfloat16_is_for_what_overflows() -> None:
     assert not any(one[0] == BFLOAT16 or one[2] == BFLOAT16 for one in figures.measured[len(CHOICES) :])
 
 
+def test_bfloat16_is_not_tried_where_float16_holds_all() -> None:
+    figures = Figures(usual, lambda _, choice: 10.0 if choice == FORMULA else 4.0)
+    result = found(figures, [Group((n,), (FORMULA, HIGH, BFLOAT16)) for n in range(2)], 1.2e-4)
+    assert sorted(choice.name for choice in chosen(result)) == [HIGH.name, FORMULA.name]
+    assert not any(BFLOAT16 in one for one in figures.measured[len(CHOICES) :])
+
+
 def test_errors_per_saved_second_decide() -> None:
-    """Two groups are too much together: the one that goes saves the least for its error."""
-    prices = {0: 9.5, 1: 2.0}
+    """Three groups are too much together: the one that goes saves the least for its error."""
+    prices = {0: 2.0, 1: 9.5, 2: 2.0}
 
     def seconds(unit: int, choice: Choice) -> float:
         return 10.0 if choice == FORMULA else prices[unit]
 
-    result = found(Figures(lambda _, __: 8e-4, seconds), groups(1, 1), 1e-3)
-    assert chosen(result)[0] == FORMULA
-    assert chosen(result)[1] != FORMULA
+    result = found(Figures(lambda _, __: 7e-4, seconds), groups(1, 1, 1), 1e-3)
+    assert [choice == FORMULA for choice in chosen(result)] == [False, True, False]
 
 
 def test_scores_in_float16_are_not_for_nothing() -> None:
-    """Where fast precision saves no time over high it is never taken, however little it is off."""
-    result = found(Figures(usual, lambda _, choice: 10.0 if choice == FORMULA else 4.0), groups(2, 2), 2.1e-4)
-    assert chosen(result) == (HIGH,) * 4
+    """Where fast precision saves no time over high it is not even tried."""
+    figures = Figures(usual, lambda _, choice: 10.0 if choice == FORMULA else 4.0)
+    result = found(figures, groups(2, 2), 1.8e-4)
+    assert chosen(result).count(HIGH) == 3
+    assert not any(FAST in one for one in figures.measured[len(CHOICES) :])
 
 
 def test_errors_that_do_not_add_up_are_found_in_the_whole() -> None:
@@ -142,11 +150,8 @@ def test_errors_that_do_not_add_up_are_found_in_the_whole() -> None:
             changed = sum(choice != FORMULA for choice in assignment)
             return super().error(assignment, what) * (3 if changed > 1 else 1)
 
-    result = found(Coupled(usual), groups(1, 1, 1, 1), 1e-3)
-    assert result.best is not None
-    assert result.best.error <= 1e-3
-    assert FORMULA in chosen(result) or HIGH in chosen(result)
-    assert chosen(result) != (FORMULA,) * 4
+    result = found(Coupled(usual), groups(1, 1, 1, 1), 1.1e-3)
+    assert sorted(choice.name for choice in chosen(result)) == [FAST.name, *[HIGH.name] * 3]
 
 
 def test_a_source_that_is_coarser_than_the_fused_node_is_no_base() -> None:
