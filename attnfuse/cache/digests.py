@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from attnfuse.cache.store import Store, key_of
 from attnfuse.output import FileDigest, Identity, OutputPlace, OutputStage, identity
+from attnfuse.serialisation import parse_json, to_json
 
 #: The coarsest clock that file systems keep times by: two seconds, FAT's.
 _COARSE_NS: Final = 2 * 10**9
@@ -29,6 +33,15 @@ _SETTLE_S: Final = 0.005
 _CHUNK = 2**19  # what the processor's cache holds until it is hashed
 _KIND = "digests"
 _TREES = "trees"
+_DIGEST = re.compile(rb"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An entry: the file as it was, and the digest of what it held."""
+
+    file: tuple[int, ...]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class KnownDigests:
@@ -113,7 +126,7 @@ class KnownDigests:
         states = [(path.relative_to(folder).as_posix(), identity(path.stat())) for path in files]
         key = key_of(json.dumps([[name, *astuple(state)] for name, state in states]))
         known = self._store.get(_TREES, key) if self._store is not None and self._trusting else None
-        if known is not None:
+        if known is not None and _DIGEST.fullmatch(known):
             return known.decode()
         found = hashlib.sha256()
         for path, (name, _) in zip(files, states, strict=True):
@@ -136,12 +149,15 @@ class KnownDigests:
         content = self._store.get(_KIND, _key(wanted))
         if content is None:
             return None
-        entry = json.loads(content)
-        return FileDigest(entry["sha256"], wanted.size) if entry["file"] == list(astuple(wanted)) else None
+        try:
+            known = parse_json(_Known, content)
+        except ValueError:
+            return None
+        return FileDigest(known.sha256, wanted.size) if known.file == astuple(wanted) else None
 
     def _keep(self, of: Identity, found: FileDigest) -> None:
         if self._store is not None:
-            content = json.dumps({"file": astuple(of), "sha256": found.sha256})
+            content = json.dumps(to_json(_Known(astuple(of), found.sha256)))
             self._store.put(_KIND, _key(of), content.encode())
 
 

@@ -89,7 +89,10 @@ class Store:
         """Remove what was not asked for in a long time, of the kinds that something was put to."""
         oldest = time.time() - KEPT_DAYS * 86400
         for kind in sorted(self._kinds):
-            for path in sorted((self.folder / kind).iterdir()):
+            entries: list[Path] = []
+            with suppress(OSError):  # a folder that is gone needs no tidying
+                entries = sorted((self.folder / kind).iterdir())
+            for path in entries:
                 with suppress(OSError):
                     if _KEY.fullmatch(path.name) and path.lstat().st_mtime < oldest:
                         path.unlink()

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store, key_of
 from attnfuse.mindir.tensorfile import read_header
 from attnfuse.output import Identity, identity
-from attnfuse.serialisation import from_json, to_json
+from attnfuse.serialisation import parse_json, to_json
 from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, Traced, TracedComponent
 from attnfuse.tracing.runner import UNSET
 
@@ -32,6 +32,8 @@ _KIND = "traces"
 _GRAPHS = "graphs"
 _GRAPH_FILE = "graph.mindir"
 _SPILL_FILE = "spilled.safetensors"
+_SPILLED = "spilled/weights.safetensors"
+"""What stands for the file of those weights that a trace computed with."""
 _CHECKPOINT = "checkpoint/weights.safetensors"
 """What stands for a single file, whatever it is called."""
 _PACKAGES = ("mindspore", "mindone", "transformers")
@@ -46,6 +48,23 @@ class TraceKey:
 
     key: str
     states: tuple[tuple[str, Identity], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """What is kept of a trace.
+
+    `graph` and `spill` are the keys of files; the `file` of a weight is one of the model's, by its name in `_paths`, or
+    `_SPILLED`. `values` are the digests of the model's weights, where the trace read them.
+    """
+
+    graph: str
+    spill: str | None
+    values: dict[str, str] | None
+    weights: tuple[StoredWeight, ...]
+    outputs: tuple[TensorSpec, ...]
+    versions: dict[str, str]
+    traced: Traced
 
 
 class Traces:
@@ -79,36 +98,38 @@ class Traces:
 
     def load(self, key: TraceKey, plan: ComponentPlan, work: Path) -> TracedComponent | None:
         """What an earlier trace left, put into `work` as the worker would; None where there is none that holds."""
-        content = self._store.get(_KIND, key.key)
-        if content is None:
+        entry = self._entry(key)
+        graph = None if entry is None else self._store.get(_GRAPHS, entry.graph)
+        if entry is None or graph is None:
             return None
-        entry = json.loads(content)
-        graph = self._store.get(_GRAPHS, entry["graph"])
-        spill = None if entry["spill"] is None else self._store.get(_GRAPHS, entry["spill"])
-        if graph is None or (spill is None) != (entry["spill"] is None):
+        spill = None if entry.spill is None else self._store.get(_GRAPHS, entry.spill)
+        paths = {**_paths(plan), _SPILLED: work / _SPILL_FILE}
+        known = all(str(weight.file) in paths for weight in entry.weights)
+        if not known or (spill is None) != (entry.spill is None):
             return None
-        paths = _paths(plan)
-        if entry["values"] != (None if spill is None else self._values(paths)):
+        if entry.values != (None if spill is None else self._values(_paths(plan))):
             return None
         (work / _GRAPH_FILE).write_bytes(graph)
         if spill is not None:
             (work / _SPILL_FILE).write_bytes(spill)
-        weights = [
-            from_json(
-                StoredWeight, {**weight, "file": str(paths[weight["file"]] if weight["file"] else work / _SPILL_FILE)}
-            )
-            for weight in entry["weights"]
-        ]
         return TracedComponent(
             plan=plan,
             graph=work / _GRAPH_FILE,
-            weights=tuple(weights),
-            outputs=tuple(from_json(TensorSpec, spec) for spec in entry["outputs"]),
-            versions=entry["versions"],
+            weights=tuple(replace(weight, file=paths[str(weight.file)]) for weight in entry.weights),
+            outputs=entry.outputs,
+            versions=entry.versions,
             seconds=0.0,
             peak_rss_bytes=0,
-            traced=from_json(Traced, entry["traced"]),
+            traced=entry.traced,
         )
+
+    def _entry(self, key: TraceKey) -> _Entry | None:
+        """What is kept of a trace; None where there is nothing, or nothing of that form."""
+        content = self._store.get(_KIND, key.key)
+        try:
+            return None if content is None else parse_json(_Entry, content)
+        except ValueError:
+            return None
 
     def save(self, key: TraceKey, traced: TracedComponent) -> None:
         """Keep a trace, unless a file it read, or a source of what traced it, changed meanwhile."""
@@ -118,17 +139,16 @@ class Traces:
         values = self._values(paths) if spilled else None
         if _states(paths) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
             return
-        weights = [{**to_json(source), "file": names.get(source.file)} for source in traced.weights]
-        entry = {
-            "graph": self._keep(traced.graph),
-            "spill": self._keep(spilled.pop()) if spilled else None,
-            "values": values,
-            "weights": weights,
-            "outputs": [to_json(spec) for spec in traced.outputs],
-            "versions": traced.versions,
-            "traced": to_json(traced.traced),
-        }
-        self._store.put(_KIND, key.key, json.dumps(entry).encode())
+        entry = _Entry(
+            graph=self._keep(traced.graph),
+            spill=self._keep(spilled.pop()) if spilled else None,
+            values=values,
+            weights=tuple(replace(source, file=Path(names.get(source.file, _SPILLED))) for source in traced.weights),
+            outputs=tuple(traced.outputs),
+            versions=traced.versions,
+            traced=traced.traced,
+        )
+        self._store.put(_KIND, key.key, json.dumps(to_json(entry)).encode())
 
     def _digest_sources(self) -> list[str]:
         return [self._digests.tree(root, (".py",)) for root in _sources()]

@@ -19,8 +19,8 @@ from attnfuse_runtime import noise, prompts, schedulers
 from attnfuse_runtime.backends import Backend, Devices
 from attnfuse_runtime.errors import FolderError, InputError, PipelineError
 from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Setup, Text, TextEncoder
-from attnfuse_runtime.files import read_json
-from attnfuse_runtime.manifest import Size
+from attnfuse_runtime.files import read_json, read_vae
+from attnfuse_runtime.manifest import Component, Size
 from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pictures import Pictures, pictures
 from attnfuse_runtime.pipeline import Pipeline
@@ -54,8 +54,9 @@ class TextToImage:
         missing = [name for name in (kind.DENOISER, _DECODER, *encoders) if name not in pipeline.names]
         if missing:
             raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
+        _check_graphs(pipeline.manifest.components[kind.DENOISER], pipeline.manifest.components[_DECODER])
         self.scheduler = schedulers.from_config(read_json(source / "scheduler" / "scheduler_config.json"))
-        self._vae = read_json(source / "vae" / "config.json")
+        self._vae = read_vae(source / "vae" / "config.json")
         tokenizers = {
             name: Tokenizer.from_folder(source / name.replace("text_encoder", "tokenizer")) for name in encoders
         }
@@ -248,6 +249,18 @@ def _kind(index: Mapping[str, Any]) -> type[Family]:
             "attnfuse_runtime.Pipeline one by one."
         )
     return FAMILIES[name]
+
+
+def _check_graphs(denoiser: Component, decoder: Component) -> None:
+    """Raise PipelineError where the two have other inputs or outputs than a loop feeds and takes."""
+    latents, image = decoder.inputs, [one for one in decoder.outputs if one.name == "image"]
+    if len(latents) != 1 or len(image) != 1 or any(len(one.shape) != 4 for one in (*latents, *image)):
+        raise PipelineError(
+            f"the graph {decoder.name} is none from latents to an image, of [rows, channels, height, width]; compile "
+            "it for this pipeline."
+        )
+    if not any(one.name == "sample" for one in denoiser.outputs):
+        raise PipelineError(f"the graph {denoiser.name} has no output sample; compile it for this pipeline.")
 
 
 def _has(index: Mapping[str, Any], name: str) -> bool:

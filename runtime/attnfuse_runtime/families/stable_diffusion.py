@@ -83,5 +83,10 @@ class StableDiffusionXL(StableDiffusion):
         mean, deviation = self.setup.vae.get("latents_mean"), self.setup.vae.get("latents_std")
         if mean is None or deviation is None:
             return latents
+        if any(len(one) not in (1, latents.shape[1]) for one in (mean, deviation)):
+            raise PipelineError(
+                f"the VAE's configuration has means and deviations of {len(mean)} and {len(deviation)} channels, and "
+                f"latents have {latents.shape[1]}; take the pipeline's own."
+            )
         deviation, mean = (np.asarray(one, np.float32).reshape(1, -1, 1, 1) for one in (deviation, mean))
         return np.asarray(latents * deviation + mean)
