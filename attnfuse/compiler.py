@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins, processes
+from attnfuse.cache.traces import Traces
 from attnfuse.component import Component
 from attnfuse.component_files import ComponentWriter, bytes_of
 from attnfuse.deployment.write import hand_over, write_config
@@ -69,8 +70,9 @@ from attnfuse.standing import (
     read_standing,
     still_holds,
 )
+from attnfuse.store.places import Place
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Size, Way
+from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, ComponentPlan, Fetch, ShapeOptions, Size, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.workers import affordable
@@ -90,7 +92,8 @@ class CompileRequest:
     (a dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is
     that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache` is
-    a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component whose
+    a folder, or a URL, that says what earlier compiles came to: see `attnfuse.incremental`; `cache_key` is a file of
+    what signs its entries. With `strict_config` a component whose
     configuration its class does not take is left out, with `strict_policy` a rule that matches no site is an error. Of
     `components` (all, where none is named), those of `exclude` are left alone. `trace` is how what is traced is: block
     by block where that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are
@@ -117,7 +120,8 @@ class CompileRequest:
     data: Path | None = None
     again: bool = False
     check: bool = False
-    cache: Path | None = None
+    cache: Place | None = None
+    cache_key: Path | None = None
     strict_config: bool = False
     strict_policy: bool = False
     trace: Way = DEFAULT_WAY
@@ -158,17 +162,42 @@ def inspect(request: CompileRequest, progress: Progress | None = None) -> Compil
     return _census(request, progress or Silent(), weights=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The passes, and the components, of these names, to run them over: each is read or traced when it is asked for.
+    Those that cannot be had go into `failed`, with the reasons."""
+
+    passes: tuple[pass_manager.Pass, ...]
+    names: tuple[str, ...]
+    components: Iterator[Component]
+    failed: Mapping[str, str]
+
+
 @contextlib.contextmanager
-def loaded(
-    request: CompileRequest, work: Path, progress: Progress
-) -> Iterator[tuple[tuple[pass_manager.Pass, ...], Iterator[Component]]]:
-    """The passes, and the components to run them over: each is read or traced, in `work`, when it is asked for.
+def loaded(request: CompileRequest, work: Path, progress: Progress) -> Iterator[Loaded]:
+    """A source for whoever runs the passes over it and writes no output; `work` is for its traces.
 
     Weights are those that a file has. Raises as `compile` does for a source, or a request, that is refused.
     """
     _, source, passes = _open(request)
-    with _components(request, source, work, progress, dict(source.failures), weights=False) as components:
-        yield passes, components
+    failed = dict(source.failures)
+    with _components(request, source, work, progress, failed, weights=False) as components:
+        yield Loaded(passes, source.names, components, failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a compile would do first: trace the plans. `traces` are those made before, `paths` what the source reads."""
+
+    traces: Traces | None
+    plans: tuple[ComponentPlan, ...]
+    paths: tuple[Path, ...]
+
+
+def prepare(request: CompileRequest) -> Prepared:
+    """What a compile would trace; nothing is. Raises as `compile` does for a source, or a request, that is refused."""
+    known, source, _ = _open(request)
+    return Prepared(known.traces, source.plans, tuple(source.paths))
 
 
 def compile(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:  # noqa: A001  # it is what it does
@@ -250,7 +279,7 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
     if isinstance(source, str):
         if request.cache is not None:
             check_apart(request.cache, request.output, Path(source))
-        known = Incremental(request.cache, check=request.check)
+        known = Incremental(request.cache, request.cache_key, check=request.check)
         source = open_source(
             source,
             request.components,

@@ -15,7 +15,7 @@ class AttnfuseError(Exception):
 
 
 class RequirementError(AttnfuseError):
-    """`--require` or `--check` does not hold, or `reduce` finds nothing wrong."""
+    """`--require`, `--check` or the `--budget` of `tune` does not hold, or `reduce` finds nothing wrong."""
 
     exit_code = 1
 

@@ -5,7 +5,7 @@
     key of its weights   the source graph, where each weight lies, the digests of those files, which weights are made
                          of them, attnfuse's sources
 
-Under its key the cache folder tells what a compile came to, digests included. It holds no result itself: that is
+Under its key the cache tells what a compile came to, digests included. It holds no result itself: that is
 the output that stands, and only where a file of it still has the digest is it taken over; else it is made again. So
 output bytes are those of a compile without a cache.
 """
@@ -16,24 +16,27 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attnfuse import plugins
-from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.store import FORMAT, Store, key_of
+from attnfuse import pass_manager, plugins
+from attnfuse.cache.digests import KnownDigests, local_store
 from attnfuse.cache.traces import Traces
 from attnfuse.component import Component
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.output import FileDigest, OutputPlace, OutputStage
 from attnfuse.pass_manager import Pass
+from attnfuse.plugins import Extensions
 from attnfuse.policy import Policy
 from attnfuse.processes import started_ns
 from attnfuse.rewriting import Rewritten
 from attnfuse.serialisation import parse_json, to_json
+from attnfuse.store.entries import FORMAT, key_of
+from attnfuse.store.places import Place
+from attnfuse.store.store import Store
 from attnfuse.targets import Target
 
 #: Beside attnfuse and the passes: what reads, computes and writes for them.
@@ -75,17 +78,18 @@ _Known = TypeVar("_Known", KnownGraph, KnownWeights)
 
 
 class Incremental:
-    """What earlier compiles came to, as far as a cache folder tells; without one, nothing.
+    """What earlier compiles came to, as far as a cache tells; without one, nothing.
 
     `digests` and `traces` are for whoever reads the source. With `check` everything but traces is made again, and every
     digest is of bytes read in this run.
     """
 
-    def __init__(self, folder: Path | None, *, check: bool = False) -> None:
-        """Raises OutputError where the folder cannot be written."""
-        self._store = None if folder is None else Store(folder)
+    def __init__(self, place: Place | None, key_file: Path | None = None, *, check: bool = False) -> None:
+        """Raises OutputError where the place cannot be written, UsageError where it, or the key file, is none."""
+        self._store = None if place is None else Store(place, key_file)
         self._check = check
-        self.digests = KnownDigests(self._store, trusting=not check)
+        self._local = None if self._store is None else local_store(self._store)
+        self.digests = KnownDigests(self._local, trusting=not check)
         self.traces = None if self._store is None else Traces(self._store, self.digests)
         self._made_by: dict[str, Any] = {}
         self._engine = self._plugins = ""
@@ -103,16 +107,7 @@ class Incremental:
         if self._store is None:
             return
         self._place = place
-        extensions = plugins.load()
-        packages = sorted(
-            {type(step).__module__.partition(".")[0] for step in passes}
-            | {extension.package for extension in extensions.shaping}
-        )
-        self._packages = ["attnfuse", *packages]
-        self._engine, self._plugins = self._sources(["attnfuse"]), self._sources(packages)
-        # What was edited after this process began may not be what it imported.
-        edited = max(self.digests.newest_ns(path) for name in self._packages for path in _places(name))
-        self._sure = edited < started_ns()
+        extensions = self.identify(passes)
         self._made_by = {
             "policy": [dataclasses.asdict(rule) for rule in policy.rules],
             "target": dataclasses.asdict(target),
@@ -120,6 +115,19 @@ class Incremental:
             "plugins": [dataclasses.astuple(plugin) for plugin in extensions.plugins],
             "sources": self._plugins,
         }
+
+    def identify(self, passes: Sequence[Pass]) -> plugins.Extensions:
+        """Say by which passes results are made: what is known holds for their sources, and the engine's, alone."""
+        extensions = plugins.load()
+        if self._store is None:
+            return extensions
+        packages = _packages(passes, extensions)
+        self._packages = ["attnfuse", *packages]
+        self._engine, self._plugins = self._sources(["attnfuse"]), self._sources(packages)
+        # What was edited after this process began may not be what it imported.
+        edited = max(self.digests.newest_ns(path) for name in self._packages for path in _places(name))
+        self._sure = edited < started_ns()
+        return extensions
 
     def graph(self, component: Component, name: str) -> KnownGraph | None:
         """What the component's graph was made to, if it stands in the output as `name`."""
@@ -156,16 +164,41 @@ class Incremental:
         if self._store is not None:
             self._put(self._store, self._weights_key(component, rewritten, location), known)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a cache folder."""
+        return self._store is not None
+
+    def source_of(self, component: Component) -> str:
+        """The key of a component's graph and weights; nothing where nothing is kept. Reads what was not read before."""
+        return "" if self._store is None else _key([key_of(component.data), self._lies(component)])
+
+    def told(self, kind: str, of: Sequence[str]) -> bytes | None:
+        """What an earlier run kept of that kind, of the same by the same sources."""
+        if self._store is None or not self._sure:
+            return None
+        return self._store.get(kind, _key([*of, self._engine, self._plugins]))
+
+    def keep(self, kind: str, of: Sequence[str], content: bytes) -> None:
+        """Tell later runs of it."""
+        if self._store is not None and self._is_unedited():
+            self._store.put(kind, _key([*of, self._engine, self._plugins]), content)
+
+    def tidy(self) -> None:
+        """Remove what nobody asked for in a long time, of what this run kept more of."""
+        for store in dict.fromkeys((self._store, self._local)):
+            if store is not None:
+                store.tidy()
+
     def standing(self, name: str) -> Path:
         """Where a file of the output stands."""
         assert self._place is not None
         return self._place.folder / name
 
     def end(self, stage: OutputStage) -> None:
-        """After the result was published: know its digests the next time, and tidy the cache folder."""
+        """After the result was published: know its digests the next time, and tidy the cache."""
         self.digests.learn(stage.place, stage)
-        if self._store is not None:
-            self._store.tidy()
+        self.tidy()
 
     def _get(self, kind: type[_Known], key: str) -> _Known | None:
         if self._store is None or self._check or not self._sure:
@@ -174,18 +207,28 @@ class Incremental:
         return None if content is None else _read(kind, content)
 
     def _put(self, store: Store, key: str, known: _Known) -> None:
-        now = self._sources(["attnfuse"]), self._sources(self._packages[1:])
-        if not self._sure or now != (self._engine, self._plugins):
+        if not self._is_unedited():
             return
         content = json.dumps(to_json(known)).encode()
         if _read(type(known), content) == known:  # else it would not be what was made
             store.put(type(known).__name__, key, content)
+
+    def _is_unedited(self) -> bool:
+        """Whether the sources are those that this process imported."""
+        now = self._sources(["attnfuse"]), self._sources(self._packages[1:])
+        return self._sure and now == (self._engine, self._plugins)
 
     def _graph_key(self, component: Component) -> str:
         content = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.name not in _BESIDE}
         return _key([_plain(content), self._engine, self._made_by])
 
     def _weights_key(self, component: Component, rewritten: Rewritten, location: str) -> str:
+        shared = sorted(component.shared)
+        lies = self._lies(component)
+        return _key([location, key_of(component.data), lies, rewritten.edited, shared, self._engine])
+
+    def _lies(self, component: Component) -> list[list[Any]]:
+        """Where each weight lies, with the digests of those files, and what is added to it."""
         digests = {file: self.digests.of(file).sha256 for file in _read_for_weights(component)}
         lies: list[list[Any]] = [
             [name, digests[source.file], source.key, _plain(source.taken)] for name, source in component.weights.items()
@@ -194,20 +237,34 @@ class Incremental:
         lies += [
             [name, digests[one.file], *one.identity] for name, ones in sorted(component.added.items()) for one in ones
         ]
-        shared = sorted(component.shared)
-        return _key([location, key_of(component.data), lies, rewritten.edited, shared, self._engine])
+        return lies
 
     def _sources(self, packages: Sequence[str]) -> str:
-        """What says that these packages, and the libraries below all, are the same."""
-        versions = {name: _version(name) for name in _LIBRARIES}
-        return _key([versions, sys.version, {name: self._package(name) for name in packages}])
-
-    def _package(self, name: str) -> list[str]:
-        return [_version(name), *(self.digests.tree(path) for path in _places(name))]
+        return _sources(self.digests, packages)
 
 
-def check_apart(cache: Path, output: Path | None, source: Path) -> None:
+def tool_digest() -> str:
+    """What tells attnfuse, with its passes and plugins and what they compute with, from any other."""
+    return _sources(KnownDigests(), ["attnfuse", *_packages(pass_manager.discover(), plugins.load())])
+
+
+def _packages(passes: Iterable[Pass], extensions: Extensions) -> list[str]:
+    """The packages of passes and plugins."""
+    names = {type(step).__module__.partition(".")[0] for step in passes}
+    return sorted(names | {extension.package for extension in extensions.shaping})
+
+
+def _sources(digests: KnownDigests, packages: Iterable[str]) -> str:
+    """What says that these packages, and the libraries below all, are the same."""
+    versions = {name: _version(name) for name in _LIBRARIES}
+    found = {name: [_version(name), *(digests.tree(path) for path in _places(name))] for name in packages}
+    return _key([versions, sys.version, found])
+
+
+def check_apart(cache: Place, output: Path | None, source: Path) -> None:
     """Raise UsageError where the cache lies in the source or the output, or is one, or no folder, or holds them."""
+    if isinstance(cache, str):
+        return
     folder = Path(os.path.realpath(cache))  # Path.resolve has an error of its own for links in a circle
     for other in filter(None, (source, output)):
         path = Path(os.path.realpath(other))

@@ -34,8 +34,9 @@ README = "README.md"
 CONVERT = "convert.sh"
 LITE_CONFIG = "lite.cfg"
 ALIGN = "align.py"
+MEASURE = "measure.py"
 GOLDEN = "golden"
-DOCUMENTS = (MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, LITE_CONFIG, ALIGN)
+DOCUMENTS = (MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, LITE_CONFIG, ALIGN, MEASURE)
 """What attnfuse writes beside graphs and weights."""
 MANIFEST_SCHEMA: Final = "attnfuse.manifest/2"
 _PREFIX = ".attnfuse-"
@@ -247,7 +248,7 @@ def _foreign(found: OutputPlace) -> str | None:
     if listed is None:
         return _other_manifest(found)
     if not found.is_file:
-        listed |= {MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, ALIGN}
+        listed |= {MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, ALIGN, MEASURE}
         for root, _, names in os.walk(found.path):
             for name in sorted(names):
                 relative = (Path(root) / name).relative_to(found.path).as_posix()

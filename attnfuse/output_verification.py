@@ -55,6 +55,7 @@ from attnfuse.source_files import SUFFIX, check_same_vae
 from attnfuse.sources import Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import STAYS, Certified, certificates, says_more, still_holds
+from attnfuse.store.places import Place
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, NOTHING_NAMED, Fetch, ShapeOptions, Size, Way
 from attnfuse.tracing.inputs import GivenCall
@@ -171,7 +172,8 @@ class SourceRequest:
     given: tuple[GivenCall, ...] = ()
     loras: tuple[Given, ...] = ()
     fetch: Fetch = NOTHING_NAMED
-    cache: Path | None = None
+    cache: Place | None = None
+    cache_key: Path | None = None
     strict_config: bool = False
     trace: Way = DEFAULT_WAY
 
@@ -192,7 +194,7 @@ def open_for(output: Path, request: SourceRequest) -> Source:
         request.dtype,
         request.shapes,
         request.given,
-        Incremental(request.cache).traces,
+        Incremental(request.cache, request.cache_key).traces,
         Terms(floats=target.floats, strict_config=request.strict_config, fetch=request.fetch),
         request.trace,
         request.loras,

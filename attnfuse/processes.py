@@ -121,9 +121,9 @@ def started_ns() -> int:
     return max(time.time_ns() - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_boot) for _ in range(5))
 
 
-def resident_memory() -> int:
-    """What this process holds now, in bytes; 0 where the system does not tell."""
-    return _status("VmRSS:")
+def resident_memory(process: int | None = None) -> int:
+    """What this process holds now, or that one, in bytes; 0 where the system does not tell."""
+    return _status("VmRSS:", "self" if process is None else str(process))
 
 
 def peak_memory() -> int:
@@ -134,10 +134,10 @@ def peak_memory() -> int:
     return _status("VmHWM:")
 
 
-def _status(field: str) -> int:
-    """A size that the kernel tells of this process, in bytes."""
+def _status(field: str, process: str = "self") -> int:
+    """A size that the kernel tells of a process, in bytes."""
     try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in status if line.startswith(field)), 0)

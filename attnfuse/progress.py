@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-STAGES = ("read", "trace", "recall", "digest", "rewrite", "unchanged", "weights", "verify", "golden", "write")
+STAGES = ("read", "trace", "recall", "digest", "rewrite", "unchanged", "weights", "verify", "golden", "tune", "write")
 
 
 class Progress(Protocol):

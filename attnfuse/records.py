@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -18,7 +19,7 @@ from attnfuse.plugins import load as installed_extensions
 from attnfuse.policy import DECISIONS_SCHEMA, Policy, PolicyDecision, SiteQuery
 from attnfuse.report.build import component_entry, type_warnings
 from attnfuse.report.build import report as build_report
-from attnfuse.report.model import Manifest, ManifestComponent, ManifestInput, ManifestPipeline, Report
+from attnfuse.report.model import Manifest, ManifestComponent, ManifestInput, ManifestPipeline, ManifestVae, Report
 from attnfuse.rewriting import Rewritten, original_at
 from attnfuse.serialisation import to_json
 from attnfuse.standing import STAYS, certificates, says_more, still_holds
@@ -195,7 +196,8 @@ def manifest_of(
 
 
 def _pipeline(carried: Carried, components: Sequence[ManifestComponent]) -> ManifestPipeline:
-    facts = {**to_json(carried.facts), "sizes": carried.facts.sizes, "files": tuple(carried.files)}
+    vae = None if carried.facts.vae is None else ManifestVae(**dataclasses.asdict(carried.facts.vae))
+    facts = {**to_json(carried.facts), "vae": vae, "sizes": carried.facts.sizes, "files": tuple(carried.files)}
     made = ManifestPipeline.model_validate(facts)
     return made.told_of(components)
 

@@ -106,6 +106,10 @@ class Source(Protocol):
         """What is known of each component in `names` before it is loaded."""
 
     @property
+    def plans(self) -> tuple[ComponentPlan, ...]:
+        """What is traced for its components, in order."""
+
+    @property
     def least_bytes(self) -> int:
         """Bytes that the result takes on a disk at least; 0 where that is not known before a trace."""
 
@@ -278,6 +282,11 @@ class MindirSource:
         return {self.name: ComponentTypes(self.name)}
 
     @property
+    def plans(self) -> tuple[ComponentPlan, ...]:
+        """See `Source.plans`."""
+        return ()
+
+    @property
     def least_bytes(self) -> int:
         """Half of the graph's own file, weights inside it with it: a pass makes no graph that much smaller."""
         try:
@@ -371,6 +380,11 @@ class PipelineSource:
         return {plan.name: types_of(plan) for plan in self.planned.plans}
 
     @property
+    def plans(self) -> tuple[ComponentPlan, ...]:
+        """See `Source.plans`."""
+        return tuple(one for plan in self.planned.plans for one in (plan, *plan.twins))
+
+    @property
     def least_bytes(self) -> int:
         """Half of the checkpoints in the types they are compiled in: of an autoencoder one half may be all that is."""
         asked = {plan.folder: plan for plan in self.planned.plans if not self._has_others(plan)}
@@ -394,7 +408,7 @@ class PipelineSource:
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
         """See `Source.opened`."""
-        with runner.workers(jobs) as workers:
+        with runner.workers(jobs, None if self.traces is None else self.traces.blocks()) as workers:
             tracing = _Tracing(workers, self.traces)
             if jobs > 1:
                 for plan in self.planned.plans:

@@ -30,6 +30,7 @@ _SAID = {
     "weights": "writing weights",
     "verify": "verifying",
     "golden": "running the unfused graphs",
+    "tune": "tuning",
     "write": "syncing",
 }
 
@@ -235,3 +236,36 @@ class _Bytes(DownloadColumn):
     def render(self, task: Task) -> Text:
         """See rich."""
         return Text() if task.total is None else super().render(task)
+
+
+class CountProgress:
+    """How many of how many are done: a bar on a terminal, a line for each elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = RichBars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed:.0f} of {task.total:.0f}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def done(self, count: int, total: int, what: str) -> None:
+        """So many are done; the last was this."""
+        if self._task is None:
+            self._task = self._bars.add_task("batch", total=total)
+        self._bars.update(self._task, completed=count, total=total)
+        self._console.print(f"{count} of {total}: {what}", markup=False, highlight=False, soft_wrap=True)

@@ -18,7 +18,7 @@ fi
 lock_project() {
     local extra="$1" lock="$2"
     shift 2
-    "$uv" pip compile pyproject.toml --quiet --extra "$extra" --extra verify --extra docs --extra dev --generate-hashes \
+    "$uv" pip compile pyproject.toml --quiet --extra "$extra" --extra verify --extra store --extra farm --extra docs --extra dev --generate-hashes \
         --python-version 3.11 --python-platform linux --no-emit-index-url --no-emit-find-links \
         --custom-compile-command "bash tools/lock.sh" --output-file "$lock" "$@"
 }

@@ -26,6 +26,7 @@ from attnfuse.report import model
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.schedulers import from_config
 from attnfuse_runtime.text_to_image import TextToImage
+from attnfuse_runtime.text_to_video import TextToVideo
 
 MADE = "<!-- Made by tools/docs.py from the code; edit that instead. -->"
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,6 +95,8 @@ def python() -> str:
         *_class("Pipeline", Pipeline),
         *_function("text_to_image.TextToImage.from_folder", TextToImage.from_folder),
         *_function("text_to_image.TextToImage", TextToImage.__call__),
+        *_function("text_to_video.TextToVideo.from_folder", TextToVideo.from_folder),
+        *_function("text_to_video.TextToVideo", TextToVideo.__call__),
         *_function("schedulers.from_config", from_config),
     ]
     return "\n".join(lines).rstrip() + "\n"

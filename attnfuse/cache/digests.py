@@ -10,20 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import Field
-
-from attnfuse.cache.store import Store, key_of
+from attnfuse.errors import OutputError
 from attnfuse.output import FileDigest, Identity, OutputPlace, OutputStage, identity
 from attnfuse.serialisation import parse_json, to_json
+from attnfuse.store.entries import KEY, key_of
+from attnfuse.store.store import Store
+from attnfuse.tracing.source import cache_folder
 
 #: The coarsest clock that file systems keep times by: two seconds, FAT's.
 _COARSE_NS: Final = 2 * 10**9
@@ -33,15 +33,14 @@ _SETTLE_S: Final = 0.005
 _CHUNK = 2**19  # what the processor's cache holds until it is hashed
 _KIND = "digests"
 _TREES = "trees"
-_DIGEST = re.compile(rb"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """An entry: the file as it was, and the digest of what it held."""
+class _Kept:
+    """An entry: the file as it was, and its digest."""
 
-    file: tuple[int, ...]
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    file: Identity
+    sha256: str
 
 
 class KnownDigests:
@@ -126,7 +125,7 @@ class KnownDigests:
         states = [(path.relative_to(folder).as_posix(), identity(path.stat())) for path in files]
         key = key_of(json.dumps([[name, *astuple(state)] for name, state in states]))
         known = self._store.get(_TREES, key) if self._store is not None and self._trusting else None
-        if known is not None and _DIGEST.fullmatch(known):
+        if known is not None and KEY.fullmatch(known.decode("ascii", "replace")):
             return known.decode()
         found = hashlib.sha256()
         for path, (name, _) in zip(files, states, strict=True):
@@ -150,15 +149,25 @@ class KnownDigests:
         if content is None:
             return None
         try:
-            known = parse_json(_Known, content)
+            entry = parse_json(_Kept, content)
         except ValueError:
             return None
-        return FileDigest(known.sha256, wanted.size) if known.file == astuple(wanted) else None
+        return FileDigest(entry.sha256, wanted.size) if entry.file == wanted else None
 
     def _keep(self, of: Identity, found: FileDigest) -> None:
         if self._store is not None:
-            content = json.dumps(to_json(_Known(astuple(of), found.sha256)))
+            content = json.dumps(to_json(_Kept(of, found.sha256)))
             self._store.put(_KIND, _key(of), content.encode())
+
+
+def local_store(store: Store) -> Store | None:
+    """Where digests of files are kept beside that store: by device and inode files of other machines are others."""
+    if isinstance(store.place, Path):
+        return store
+    try:
+        return Store(cache_folder())
+    except OutputError:  # a home that cannot be written: files are hashed each time
+        return None
 
 
 def _key(of: Identity) -> str:

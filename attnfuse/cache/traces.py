@@ -21,19 +21,27 @@ from typing import Any
 
 import attnfuse.tracing
 from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.store import Store, key_of
 from attnfuse.mindir.tensorfile import read_header
 from attnfuse.output import Identity, identity
+from attnfuse.processes import started_ns
 from attnfuse.serialisation import parse_json, to_json
-from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, Traced, TracedComponent
+from attnfuse.store.entries import key_of
+from attnfuse.store.places import Place
+from attnfuse.store.store import Store
+from attnfuse.tracing.contract import (
+    BlockCache,
+    ComponentPlan,
+    StoredWeight,
+    TensorSpec,
+    Traced,
+    TracedComponent,
+)
 from attnfuse.tracing.runner import UNSET
 
 _KIND = "traces"
 _GRAPHS = "graphs"
 _GRAPH_FILE = "graph.mindir"
 _SPILL_FILE = "spilled.safetensors"
-_SPILLED = "spilled/weights.safetensors"
-"""What stands for the file of those weights that a trace computed with."""
 _CHECKPOINT = "checkpoint/weights.safetensors"
 """What stands for a single file, whatever it is called."""
 _PACKAGES = ("mindspore", "mindone", "transformers")
@@ -42,21 +50,25 @@ _PACKAGES = ("mindspore", "mindone", "transformers")
 _NO_MATTER = ("folder", "fixed", "checkpoint")
 
 
+_SPILLED = Path("spilled/weights.safetensors")
+"""What stands, in an entry, for the file of weights that the trace wrote itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class TraceKey:
-    """What a trace will depend on; `states` are the files of the model as they were."""
+    """What a trace will depend on; `states` are the files of the model as they were.
+
+    `parts` has a digest for each kind of thing that it depends on, so that it can be told what two keys differ in.
+    """
 
     key: str
     states: tuple[tuple[str, Identity], ...]
+    parts: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Entry:
-    """What is kept of a trace.
-
-    `graph` and `spill` are the keys of files; the `file` of a weight is one of the model's, by its name in `_paths`, or
-    `_SPILLED`. `values` are the digests of the model's weights, where the trace read them.
-    """
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An entry: of a trace all but the graphs, which have entries of their own. Weights are in files by name."""
 
     graph: str
     spill: str | None
@@ -75,39 +87,82 @@ class Traces:
         self._digests = digests
         self._sources: list[str] = []
 
+    @property
+    def place(self) -> Place:
+        """Where they are kept."""
+        return self._store.place
+
+    @property
+    def error(self) -> str:
+        """Why something could not be kept, or nothing."""
+        return self._store.error
+
     def key(self, plan: ComponentPlan) -> TraceKey | None:
         """The key of a plan's trace; None where its files cannot be read, or what traces is not installed."""
         try:
             paths = _paths(plan)
             states = _states(paths)
             files = {name: _outline(name, path) for name, path in paths.items()}
-            versions = {name: version(name) for name in _PACKAGES}
-            self._sources = self._sources or self._digest_sources()
+            made_by = self._made_by()
         except (OSError, PackageNotFoundError):
             return None
         content = {
             "plan": {name: value for name, value in to_json(plan).items() if name not in _NO_MATTER},
             "way": plan.way,
             "files": files,
+            **made_by,
+        }
+        parts = {name: key_of(json.dumps(part, sort_keys=True)) for name, part in content.items()}
+        return TraceKey(key_of(json.dumps(content, sort_keys=True)), states, parts)
+
+    def blocks(self) -> BlockCache | None:
+        """What a worker is told, so that blocks are shared; None where what traces is not installed."""
+        try:
+            made_by = key_of(json.dumps(self._made_by(), sort_keys=True))
+        except (OSError, PackageNotFoundError):
+            return None
+        key_file = self._store.key_file
+        place = self._store.place
+        return BlockCache(
+            place=str(place.resolve() if isinstance(place, Path) else place),
+            is_folder=isinstance(place, Path),
+            key_file=None if key_file is None else key_file.resolve(),
+            made_by=made_by,
+        )
+
+    def _made_by(self) -> dict[str, Any]:
+        """What traces, whatever is traced."""
+        versions = {name: version(name) for name in _PACKAGES}
+        self._sources = self._sources or self._digest_sources()
+        return {
             "versions": versions,
             "python": [platform.python_version(), platform.machine()],
             "environment": {n: v for n, v in sorted(os.environ.items()) if n.startswith("MS_") and n not in UNSET},
             "sources": self._sources,
         }
-        return TraceKey(key_of(json.dumps(content, sort_keys=True)), states)
+
+    def is_kept(self, key: TraceKey) -> bool:
+        """Whether there is an entry of such a trace; whether it holds, `load` tells."""
+        return self._store.get(_KIND, key.key) is not None
 
     def load(self, key: TraceKey, plan: ComponentPlan, work: Path) -> TracedComponent | None:
         """What an earlier trace left, put into `work` as the worker would; None where there is none that holds."""
-        entry = self._entry(key)
-        graph = None if entry is None else self._store.get(_GRAPHS, entry.graph)
-        if entry is None or graph is None:
+        content = self._store.get(_KIND, key.key)
+        if content is None:
             return None
+        try:
+            entry = parse_json(_Kept, content)
+        except ValueError:
+            return None
+        graph = self._store.get(_GRAPHS, entry.graph)
         spill = None if entry.spill is None else self._store.get(_GRAPHS, entry.spill)
-        paths = {**_paths(plan), _SPILLED: work / _SPILL_FILE}
-        known = all(str(weight.file) in paths for weight in entry.weights)
-        if not known or (spill is None) != (entry.spill is None):
+        if graph is None or (spill is None) != (entry.spill is None):
             return None
-        if entry.values != (None if spill is None else self._values(_paths(plan))):
+        paths = _paths(plan)
+        if entry.values != (None if spill is None else self._values(paths)):
+            return None
+        files = {Path(name): path for name, path in paths.items()} | {_SPILLED: work / _SPILL_FILE}
+        if not all(weight.file in files for weight in entry.weights):
             return None
         (work / _GRAPH_FILE).write_bytes(graph)
         if spill is not None:
@@ -115,21 +170,13 @@ class Traces:
         return TracedComponent(
             plan=plan,
             graph=work / _GRAPH_FILE,
-            weights=tuple(replace(weight, file=paths[str(weight.file)]) for weight in entry.weights),
+            weights=tuple(replace(weight, file=files[weight.file]) for weight in entry.weights),
             outputs=entry.outputs,
             versions=entry.versions,
             seconds=0.0,
             peak_rss_bytes=0,
             traced=entry.traced,
         )
-
-    def _entry(self, key: TraceKey) -> _Entry | None:
-        """What is kept of a trace; None where there is nothing, or nothing of that form."""
-        content = self._store.get(_KIND, key.key)
-        try:
-            return None if content is None else parse_json(_Entry, content)
-        except ValueError:
-            return None
 
     def save(self, key: TraceKey, traced: TracedComponent) -> None:
         """Keep a trace, unless a file it read, or a source of what traced it, changed meanwhile."""
@@ -139,16 +186,20 @@ class Traces:
         values = self._values(paths) if spilled else None
         if _states(paths) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
             return
-        entry = _Entry(
+        entry = _Kept(
             graph=self._keep(traced.graph),
             spill=self._keep(spilled.pop()) if spilled else None,
             values=values,
-            weights=tuple(replace(source, file=Path(names.get(source.file, _SPILLED))) for source in traced.weights),
-            outputs=tuple(traced.outputs),
+            weights=tuple(replace(one, file=Path(names.get(one.file, _SPILLED))) for one in traced.weights),
+            outputs=traced.outputs,
             versions=traced.versions,
             traced=traced.traced,
         )
         self._store.put(_KIND, key.key, json.dumps(to_json(entry)).encode())
+
+    def is_edited(self) -> bool:
+        """Whether a source of what traces was edited after this process began, and may not be what it imported."""
+        return max(self._digests.newest_ns(root) for root in _sources()) >= started_ns()
 
     def _digest_sources(self) -> list[str]:
         return [self._digests.tree(root, (".py",)) for root in _sources()]

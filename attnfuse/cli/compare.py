@@ -31,7 +31,14 @@ from attnfuse.cli.options import (
     trace_options,
     with_options,
 )
-from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
+from attnfuse.cli.pictures import (
+    asked_of,
+    backend_options,
+    devices_of,
+    negative_option,
+    noise_options,
+    picture_options,
+)
 from attnfuse.errors import UsageError
 from attnfuse.lora.given import parse_lora
 from attnfuse.lora.inversion import parse_inversion
@@ -79,6 +86,7 @@ _STEPS = 4
 @negative_option
 @click.option("--steps", type=click.IntRange(1), default=_STEPS, show_default=True, help="Steps of the scheduler.")
 @noise_options
+@picture_options
 @backend_options
 @click.option(
     "--within",
@@ -190,6 +198,7 @@ def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRe
         loras=(*map(parse_lora, options["loras"]), *map(parse_inversion, options["inversions"])),
         fetch=fetch_of(options),
         cache=options["cache_dir"],
+        cache_key=options["cache_key"],
         strict_config=options["strict_config"],
         trace=options["trace"],
     )
@@ -210,7 +219,10 @@ def _shapes(written: Written, given: ShapeOptions, dtype: str | None = None) -> 
         given = replace(given, dtypes=tuple((name, dtype) for name, dtype in types if dtype is not None))
     if (decoder := components.get("vae_decoder")) is not None and -1 not in decoder.inputs[0].shape:
         found["batch"] = decoder.inputs[0].shape[0]
-        found["height"], found["width"] = decoder.outputs[0].shape[-2:]
+        *frames, height, width = decoder.outputs[0].shape[2:]
+        found |= {"height": height, "width": width}
+        # Qwen-Image decodes a film of one frame, and has no frames to ask for.
+        found |= {"frames": frames[0]} if frames and frames[0] > 1 else {}
     fixed = [one for component in components.values() for one in component.fixed]
     told = {name: {one.value for one in fixed if one.name == name} for name in _TOLD}
     if len(told["guidance_rows"]) == 1:

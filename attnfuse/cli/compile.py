@@ -14,7 +14,7 @@ from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import PATH, max_memory, source_options
 from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
-from attnfuse.compiler import VerifyLevel
+from attnfuse.compiler import CompileRequest, VerifyLevel
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.report.units import human_bytes
@@ -91,24 +91,19 @@ def compile_command(
     count: nothing is written, and the exit code is 3 either way. --check asks about OUTPUT alone: one that was written
     without such a component, and would be so now, is up to date.
     """
-    if dry_run and check:
-        raise UsageError("--dry-run and --check exclude each other; drop one.")
-    if output is None and not dry_run:
-        raise UsageError("an output is needed: give -o OUTPUT, or --dry-run.")
-    given = {"--again": again, "--max-memory": max_memory is not None, "--seed": seed != 0}
-    if level == "none" and (unused := [flag for flag, is_given in given.items() if is_given]):
-        raise UsageError(f"{unused[0]} is for --verify static, sampled or full; drop it, or ask for one of them.")
     shared = SourceOptions(**rest)
-    request = dataclasses.replace(
-        shared.request(),
-        output=None if dry_run else output,
+    request = compile_request(
+        shared,
+        output=output,
         reporters=reporters,
+        dry_run=dry_run,
         check=check,
-        verify=level,
+        level=level,
         seed=seed,
         data=data,
         again=again,
         golden=golden,
+        max_memory=max_memory,
     )
     with at_most(max_memory):
         outcome, account = shared.measured(compiler.compile, request)
@@ -128,6 +123,41 @@ def compile_command(
         say(f"{output} is up to date{f', without the {left} left out' if left else ''}.")
         return 0
     return code
+
+
+def compile_request(
+    shared: SourceOptions,
+    *,
+    output: Path | None,
+    reporters: tuple[str, ...],
+    dry_run: bool,
+    check: bool,
+    level: VerifyLevel,
+    seed: int,
+    data: Path | None,
+    again: bool,
+    golden: bool,
+    max_memory: int | None,
+) -> CompileRequest:
+    """The request that the command's options come to. Raises UsageError where they contradict each other."""
+    if dry_run and check:
+        raise UsageError("--dry-run and --check exclude each other; drop one.")
+    if output is None and not dry_run:
+        raise UsageError("an output is needed: give -o OUTPUT, or --dry-run.")
+    given = {"--again": again, "--max-memory": max_memory is not None, "--seed": seed != 0}
+    if level == "none" and (unused := [flag for flag, is_given in given.items() if is_given]):
+        raise UsageError(f"{unused[0]} is for --verify static, sampled or full; drop it, or ask for one of them.")
+    return dataclasses.replace(
+        shared.request(),
+        output=None if dry_run else output,
+        reporters=reporters,
+        check=check,
+        verify=level,
+        seed=seed,
+        data=data,
+        again=again,
+        golden=golden,
+    )
 
 
 def _say_needs(disk: int, account: Account, place: Path) -> None:

@@ -13,6 +13,8 @@ from typing import NoReturn
 import click
 
 from attnfuse.cli import exit_codes
+from attnfuse.cli.batch import batch_command
+from attnfuse.cli.cache import cache_command
 from attnfuse.cli.compare import compare_command
 from attnfuse.cli.compile import compile_command
 from attnfuse.cli.components import components_command
@@ -28,6 +30,7 @@ from attnfuse.cli.reduce import reduce_command
 from attnfuse.cli.report import report_command
 from attnfuse.cli.run import run_command
 from attnfuse.cli.text import text_command
+from attnfuse.cli.tune import tune_command
 from attnfuse.cli.verify import verify_command
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError, UsageError
 from attnfuse.names import shortened
@@ -133,6 +136,8 @@ def cli() -> None:
 
 
 for _command in (
+    batch_command,
+    cache_command,
     compare_command,
     compile_command,
     components_command,
@@ -145,6 +150,7 @@ for _command in (
     report_command,
     run_command,
     text_command,
+    tune_command,
     verify_command,
 ):
     cli.add_command(_command)

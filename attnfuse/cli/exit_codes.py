@@ -14,7 +14,7 @@ BROKEN_PIPE = 128 + signal.SIGPIPE  # as of others, which the signal kills
 
 MEANINGS: Mapping[int, str] = {
     0: "done",
-    1: "a requirement (--require, --check) does not hold, or nothing is wrong that could be reduced",
+    1: "a requirement (--require, --check, --budget) does not hold, or nothing is wrong that could be reduced",
     2: "a wrong option, policy or output place",
     3: "a source, a component of it or a plugin that cannot be used",
     4: "the result differs, or could not be verified",

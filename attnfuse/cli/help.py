@@ -11,10 +11,13 @@ from attnfuse.cli.exit_codes import MEANINGS
 
 _SECTIONS: Mapping[str, Sequence[str]] = {
     "Result": (
-        *("output", "form", "report_file", "html_file", "as_json", "reporters", "dry_run", "check", "require"),
-        *("parse", "short", "command", "weights", "keep_best"),
+        *("output", "form", "measured", "report_file", "html_file", "as_json", "reporters", "dry_run", "check"),
+        *("require", "parse", "short", "command", "weights", "keep_best"),
     ),
-    "Picture": (*("prompts", "negative", "steps", "guidance_scale", "size", "backend", "device_texts", "record"),),
+    "Picture": (
+        *("prompts", "negative", "images", "masks", "strength", "control_images", "control_scales"),
+        *("steps", "guidance_scale", "size", "backend", "device_texts", "record"),
+    ),
     "What is compiled": (
         *("config", "vae", "variant", "revision", "subfolder", "offline"),
         *(
@@ -40,6 +43,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
             "trace",
             "jobs",
             "cache_dir",
+            "cache_key",
         ),
     ),
     "Target and policy": (
@@ -52,7 +56,8 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         "strict_policy",
     ),
     "Verification": (
-        *("level", "golden", "data", "seed", "again", "max_memory", "certificate", "measure_memory", "profiled"),
+        *("budget", "level", "golden", "data", "seed", "again"),
+        *("max_memory", "certificate", "measure_memory", "profiled"),
     ),
     "What is told": ("print_after", "print_to", "time_passes", "progress", "verbose", "log_file"),
 }

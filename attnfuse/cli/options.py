@@ -15,6 +15,7 @@ from attnfuse.cli.sizes import size_option
 from attnfuse.errors import UsageError
 from attnfuse.names import counted, nearest
 from attnfuse.policy import CAST_NAMES
+from attnfuse.store.places import place_of
 from attnfuse.targets import RUNTIMES, SOCS
 from attnfuse.targets.names import soc_named
 from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, Fetch, ShapeOptions, Way
@@ -29,6 +30,21 @@ class NamedPath(click.Path):
         if not str(value):
             self.fail("a path is needed; it was given an empty one.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class CachePlace(NamedPath):
+    """A folder, or a place by its URL."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            place = place_of(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+        if isinstance(place, str):
+            return place
+        return super().convert(place if "://" in str(value) else value, param, ctx)
 
 
 class SocName(click.ParamType):  # type: ignore[type-arg]  # not generic in older releases
@@ -81,6 +97,7 @@ class Dtypes(click.ParamType):  # type: ignore[type-arg]  # not generic in older
 
 
 PATH = NamedPath(path_type=Path)
+CACHE_PLACE = CachePlace(path_type=Path)
 
 
 _LEAST = 2**26
@@ -276,6 +293,26 @@ beside_options = (
     ),
 )
 
+KEY_VARIABLE = "ATTNFUSE_CACHE_KEY"
+
+cache_key_option = click.option(
+    "--cache-key",
+    type=PATH,
+    envvar=KEY_VARIABLE,
+    metavar="FILE",
+    help=f"Sign entries of the cache with what FILE holds, and take no others.  [env var: {KEY_VARIABLE}]",
+)
+
+cache_options = (
+    click.option(
+        "--cache-dir",
+        type=CACHE_PLACE,
+        metavar="PLACE",
+        help="Cache, a folder or a URL (s3://bucket/farm): traces and results that the next compile takes over.",
+    ),
+    cache_key_option,
+)
+
 trace_options = (
     *beside_options,
     click.option("--variant", default="", metavar="NAME", help="Weights of this variant, where a part has it: fp16."),
@@ -308,11 +345,7 @@ trace_options = (
         show_default=True,
         help="Trace each distinct block once, or the whole model as one graph.",
     ),
-    click.option(
-        "--cache-dir",
-        type=PATH,
-        help="Cache folder: traces and results that the next compile takes over.",
-    ),
+    *cache_options,
 )
 
 jobs_option = click.option(

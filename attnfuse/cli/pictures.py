@@ -12,7 +12,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from attnfuse.cli.console import say, stderr_console
-from attnfuse.cli.options import with_options
+from attnfuse.cli.options import PATH, with_options
 from attnfuse.errors import UsageError
 from attnfuse.pictures import BackendName
 
@@ -36,6 +36,44 @@ negative_option = click.option(
     multiple=True,
     metavar="TEXT",
     help="What is guided away from: one for all prompts, or one for each (repeatable).",
+)
+
+picture_options = with_options(
+    click.option(
+        "--image",
+        "images",
+        multiple=True,
+        type=PATH,
+        help="The picture to begin with, of the size that was compiled: one for all prompts, or for each; "
+        "of films the first, then the last (repeatable).",
+    ),
+    click.option(
+        "--mask",
+        "masks",
+        multiple=True,
+        type=PATH,
+        help="White where the image is made anew, black where it stays; as --image (repeatable).",
+    ),
+    click.option(
+        "--strength",
+        type=click.FloatRange(0, 1),
+        help="How much of the image is made anew: the share of the steps.  [default: the pipeline's]",
+    ),
+    click.option(
+        "--control-image",
+        "control_images",
+        multiple=True,
+        type=PATH,
+        help="What a ControlNet goes by: as --image, or one for each of several ControlNets (repeatable).",
+    ),
+    click.option(
+        "--control-scale",
+        "control_scales",
+        multiple=True,
+        type=float,
+        help="What a ControlNet's outputs are multiplied with: of all, or of each (repeatable).  "
+        "[default: the pipeline's]",
+    ),
 )
 
 backend_options = with_options(
@@ -71,6 +109,11 @@ def asked_of(prompts: tuple[str, ...], options: dict[str, Any]) -> Asked:
         steps=options["steps"],
         guidance_scale=options["guidance_scale"],
         seed=options["seed"],
+        images=options["images"],
+        masks=options["masks"],
+        strength=options["strength"],
+        control_images=options["control_images"],
+        control_scales=options["control_scales"],
     )
 
 

@@ -142,10 +142,10 @@ def _of_one(
 ) -> Job:
     refusing = None if command is None else Command(command)
     request = _request(source, options)
-    with compiler.loaded(request, work, Silent()) as (passes, components):
+    with compiler.loaded(request, work, Silent()) as loaded:
         if refusing is not None:
-            return jobs.refusal(components, refusing, values, work, tell)
-        compiles = (Compile(component, request.policy, request.target, passes) for component in components)
+            return jobs.refusal(loaded.components, refusing, values, work, tell)
+        compiles = (Compile(one, request.policy, request.target, loaded.passes) for one in loaded.components)
         return jobs.error(compiles, values, partial(_again, options), tell)
 
 

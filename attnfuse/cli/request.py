@@ -22,6 +22,7 @@ from attnfuse.policy import CastName, Policy, command_line_options, command_line
 from attnfuse.printing import print_after
 from attnfuse.report.require import parse_requirement
 from attnfuse.rewriting import Between
+from attnfuse.store.places import Place
 from attnfuse.targets import Target
 from attnfuse.terminal import Account
 from attnfuse.tracing.contract import Fetch, Way
@@ -71,7 +72,8 @@ class SourceOptions:
     strict_config: bool
     trace: Way
     jobs: int | None
-    cache_dir: Path | None
+    cache_dir: Place | None
+    cache_key: Path | None
     print_after: tuple[str, ...]
     time_passes: bool
     print_to: Path | None
@@ -100,6 +102,7 @@ class SourceOptions:
             require=tuple(parse_requirement(text) for text in self.require),
             strict_policy=self.strict_policy,
             cache=self.cache_dir,
+            cache_key=self.cache_key,
             strict_config=self.strict_config,
             trace=self.trace,
             jobs=self.jobs,

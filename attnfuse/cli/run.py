@@ -23,6 +23,7 @@ from attnfuse.cli.pictures import (
     devices_of,
     negative_option,
     noise_options,
+    picture_options,
     steps_option,
     told_steps,
 )
@@ -56,14 +57,17 @@ def _size(context: click.Context, parameter: click.Parameter, value: str | None)
     multiple=True,
     required=True,
     metavar="TEXT",
-    help="What to show; a picture of each (repeatable).",
+    help="What to show; a picture, or film, of each (repeatable).",
 )
 @negative_option
 @steps_option
 @noise_options
+@picture_options
 @click.option("--size", callback=_size, metavar="WxH", help="Width and height, of those that were compiled.")
 @backend_options
-@click.option("-o", "--output", type=PATH, required=True, help="The picture (.png, .jpg, .webp); several have numbers.")
+@click.option(
+    "-o", "--output", type=PATH, required=True, help="Picture (.png, .jpg, .webp) or film (.webp, .png, .gif)."
+)
 @click.option("--record", type=PATH, help="New folder for what each component was fed, as --data takes it.")
 @json_option
 @progress_option
@@ -82,7 +86,7 @@ def run_command(
     log_file: Path | None,
     **options: Any,
 ) -> int:
-    """Make pictures with the graphs in OUT, a folder that compile wrote of a pipeline.
+    """Make pictures, or films, with the graphs in OUT, a folder that compile wrote of a pipeline.
 
     The backend cpu computes what the graphs mean, and nothing of how a device runs them (docs/run.md).
     """
@@ -92,19 +96,25 @@ def run_command(
         EDITED,
         FORMATS,
         check_finite,
+        contents,
         edited_files,
-        encoded,
+        makes_films,
         numbered,
         ran_document,
         run_folder,
     )
+    from attnfuse_runtime import films
     from attnfuse_runtime.manifest import read_manifest
 
-    if output.suffix.lower() not in FORMATS:
-        raise UsageError(f"the picture {output} ends in none of {', '.join(FORMATS)}; name a file that does.")
-    check_apart("picture", output, folder, None)
+    what, formats = ("film", films.FORMATS) if makes_films(folder) else ("picture", FORMATS)
+    if output.suffix.lower() not in formats:
+        raise UsageError(f"the {what} {output} ends in none of {', '.join(formats)}; name a file that does.")
+    check_apart(what, output, folder, None)
+    asked = asked_of(prompts, options)
     for file in numbered(output, len(prompts)):
-        check_writable(file, "picture")
+        check_writable(file, what)
+        for given in asked.files:
+            check_apart(what, file, given, None)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(log_to(verbose=verbose, file=log_file, apart=(folder, output, record)))
         stage = None
@@ -114,7 +124,6 @@ def run_command(
                 raise UsageError(f"--record {record} names a file, and there are several components: name a folder.")
             stage = stack.enter_context(OutputStage(free_place(record)))
         stepped = stack.enter_context(told_steps("pictures", silent=progress == "never"))
-        asked = asked_of(prompts, options)
         log.info("run %s, backend %s, %s", folder, backend, dataclasses.asdict(asked))
         ran = run_folder(folder, asked, backend, devices_of(device_texts), size, _logged(stepped, log))
         log.info("scheduler %s, %s", ran.scheduler, counted(len(ran.steps), "step"))
@@ -124,12 +133,12 @@ def run_command(
         for name in edited_files(read_manifest(folder), ran.calls):
             say(f"warning: {folder / name}: {EDITED}.")
         check_finite(ran)
-        files = numbered(output, len(ran.found.images))
-        contents = [encoded(image, file) for image, file in zip(ran.found.images, files, strict=True)]
+        files = numbered(output, len(prompts))
+        made = contents(ran.found, files)
         if stage is not None:
             write_inputs(ran.calls, stage)
             stage.publish()
-    for file, content in zip(files, contents, strict=True):
+    for file, content in zip(files, made, strict=True):
         write_file(file, content)
     for prompt, cut in zip(prompts, ran.found.cut, strict=True):
         if cut:

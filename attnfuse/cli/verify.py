@@ -65,6 +65,7 @@ _OF_SOURCE = (
     "strict_config",
     "trace",
     "cache_dir",
+    "cache_key",
 )
 _OF_OUTPUT = (*_OF_SOURCE, "components", "again")
 _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json")
@@ -273,6 +274,7 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
         loras=(*map(parse_lora, rest["loras"]), *map(parse_inversion, rest["inversions"])),
         fetch=fetch_of(rest),
         cache=rest["cache_dir"],
+        cache_key=rest["cache_key"],
         strict_config=rest["strict_config"],
         trace=rest["trace"],
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from attnfuse import collector
-from attnfuse.cost.kernels import TRANSDATA, Kernel, schedule
+from attnfuse.cost.kernels import Kernel, schedule
 from attnfuse.cost.peak import alive_bytes, drawn
 from attnfuse.cost.program import read_program
 from attnfuse.cost.records import Estimate, Share, SiteNodes
+from attnfuse.cost.sorts import TRANSDATA
 from attnfuse.ir.graph import Model
 from attnfuse.targets.socs import SPECIFICATIONS, Soc
 

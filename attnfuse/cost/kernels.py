@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from attnfuse.cost.formats import Format, Formats, bytes_in
 from attnfuse.cost.program import Operation, Program, Ref
 from attnfuse.cost.regions import Groups
-from attnfuse.cost.sorts import Sort
+from attnfuse.cost.sorts import TRANSDATA, Sort
 from attnfuse.ir.types import TensorType
 from attnfuse.targets.socs import Soc
-
-TRANSDATA = "TransData"
-"""What CANN calls the kernel that turns one format into another."""
 
 
 @dataclass(slots=True)
@@ -64,7 +61,12 @@ class Schedule:
 
 def schedule(program: Program, soc: Soc) -> Schedule:
     """The kernels of a program on that SoC."""
-    return _Scheduler(Groups(program, soc)).run()
+    return scheduled(Groups(program, soc))
+
+
+def scheduled(groups: Groups) -> Schedule:
+    """The kernels that operations were grouped into."""
+    return _Scheduler(groups).run()
 
 
 class _Scheduler:

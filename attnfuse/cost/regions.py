@@ -168,9 +168,9 @@ class Groups:
 
     def product(self, at: int, operation: Operation) -> None:
         """Rule 3: a bias of one axis behind its only product or convolution; then rule 6."""
-        last, additions = at, MATRIX_ADDITIONS if operation.sort is Sort.PRODUCT else CHANNEL_ADDITIONS
+        last = at
         behind = self.elementwise_behind(last)
-        if behind is not None and self.operations[behind].op in additions and self.adds_bias(behind, operation.sort):
+        if behind is not None and self.adds_bias(behind, operation.sort):
             self.join(at, behind)
             last = behind
         if not self.soc.fuses_behind_products:
@@ -191,6 +191,9 @@ class Groups:
         return consumer if self.same_shape(consumer, made[0]) else None
 
     def adds_bias(self, at: int, sort: Sort) -> bool:
+        """Rule 3: whether the operation adds what a product, or a convolution, takes for its bias."""
+        if self.operations[at].op not in (MATRIX_ADDITIONS if sort is Sort.PRODUCT else CHANNEL_ADDITIONS):
+            return False
         constants = [ref for ref in self.operations[at].reads if self.is_constant(ref)]
         if len(constants) != 1 or len(constants[0].dims) != 1 or len(self.operations[at].reads) != 2:
             return False

@@ -61,6 +61,12 @@ _BY_NAME: dict[str, Sort] = {
     **dict.fromkeys(("ResizeNearestNeighbor", "ResizeNearestNeighborV2"), Sort.RESIZE),
     **dict.fromkeys((f"UpsampleNearest{axes}D" for axes in (1, 2, 3)), Sort.RESIZE),
 }
+COMPUTES: dict[str, Sort] = {
+    **dict.fromkeys(("AddLayerNorm", "RmsNorm"), Sort.NORM),
+    **dict.fromkeys(("Custom", "GeGluV2", "RotaryPositionEmbedding", "Swiglu"), Sort.ELEMENTWISE),
+    **dict.fromkeys(("AdaptiveAvgPool2DExt", "AvgPool2D", "CumSum", "CumsumExt"), Sort.REDUCE),
+}
+"""What those compute whose sort above only says how much they read and write."""
 _BY_KERNEL: dict[Kernel, Sort] = {
     Kernel.ELEMENTWISE: Sort.ELEMENTWISE,
     Kernel.REDUCE: Sort.REDUCE,
@@ -79,6 +85,8 @@ _BY_HANDS: dict[Hands, Sort] = {
     Hands.PICKED: Sort.PICK,
 }
 
+TRANSDATA = "TransData"
+"""What CANN calls the kernel that turns one format into another."""
 MATRIX_ADDITIONS = frozenset({"Add", "AddExt", "BiasAdd"})
 """What adds a bias behind a product."""
 CHANNEL_ADDITIONS = frozenset({"BiasAdd"})
@@ -94,8 +102,13 @@ LAYER_NORMS = frozenset({"LayerNorm", "LayerNormV3", "LayerNormExt"})
 
 def sort_of(node: Node, several: bool) -> Sort:
     """The sort of a node that is no call and no constant; `several` tells whether its value is a tuple."""
-    row = operator(node.op)
-    sort = _BY_NAME.get(node.op)
+    return sort_named(node.op, several)
+
+
+def sort_named(name: str, several: bool) -> Sort:
+    """The sort of an operator by its name; `several` as for `sort_of`."""
+    row = operator(name)
+    sort = _BY_NAME.get(name)
     if sort is not None:
         return sort
     if row.kernel is Kernel.HOST:

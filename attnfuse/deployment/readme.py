@@ -133,8 +133,11 @@ def _run(manifest: Manifest) -> str:
         return "    graph = mindspore.nn.GraphCell(mindspore.load(FILE))"
     calls = "".join(map(_call, manifest.components[:1]))
     components = _COMPONENTS.format(calls=calls)
-    kind = manifest.pipeline and manifest.pipeline.class_name
-    return f"{_LOOP.format(kind=kind)}\n{components}" if kind else components
+    pipeline = manifest.pipeline
+    if pipeline is None or not pipeline.class_name:
+        return components
+    loop = _LOOP if pipeline.frames is None else _FILMS
+    return f"{loop.format(kind=pipeline.class_name)}\n{components}"
 
 
 _LOOP = """\
@@ -142,8 +145,23 @@ _LOOP = """\
     loop = TextToImage.from_folder(".", backend="lite", devices=0)
     loop("a photo of an astronaut", steps=20, seed=42).images[0].save("../picture.png")
 
-where attnfuse-runtime has a loop for {kind}; else it says so. `attnfuse run . --prompt TEXT -o ../picture.png` does the
-same without a device. Keep pictures out of this folder: a compile replaces it only as long as all in it is its own.
+where attnfuse-runtime has a loop for {kind}; else it says so. A pipeline that takes pictures is given them too, as
+`image=`, `mask=` and `control_image=`, each Pillow's and of the size that was compiled. `attnfuse run . --prompt TEXT
+-o ../picture.png` does the same without a device. Keep pictures out of this folder: a compile replaces it only as long
+as all in it is its own.
+"""
+
+
+_FILMS = """\
+    from attnfuse_runtime.films import encoded
+    from attnfuse_runtime.text_to_video import TextToVideo
+    loop = TextToVideo.from_folder(".", backend="lite", devices=0)
+    made = loop("a cat in the snow", steps=30, seed=42)
+    open("../film.webp", "wb").write(encoded(made.films[0], ".webp", made.frame_rate))
+
+where attnfuse-runtime has a loop for {kind}; else it says so. A pipeline that begins with a picture is given it as
+`image=`, Pillow's. `attnfuse run . --prompt TEXT -o ../film.webp` does the same without a device. Keep films out of
+this folder: a compile replaces it only as long as all in it is its own.
 """
 
 
@@ -171,7 +189,8 @@ def _compare(manifest: Manifest) -> str:
     if not (manifest.pipeline and manifest.pipeline.class_name):
         return told
     pictures = "`attnfuse compare . --against SOURCE` compares pictures. `align.py`, where there is one, holds a device"
-    return f"{told} {pictures} to numbers of the unfused graphs."
+    measured = "`measure.py`, beside it, measures: `attnfuse report . --measured FOLDER` reads what it leaves."
+    return f"{told} {pictures} to numbers of the unfused graphs. {measured}"
 
 
 def _not_verified(manifest: Manifest, report: Report) -> Iterator[str]:

@@ -4,7 +4,8 @@ Names and order are out: those of values, functions, primitives and scopes, and 
 attributes. Everything else is in: operators with their attributes, types, constants by their content, inputs by their
 place, weights by their own names and types, the output. Left out besides, as it says nothing of what is computed: how
 many nodes hold equal constants, weights that nothing reads, and, where nothing in the graph writes to memory, the order
-in which memory is read.
+in which memory is read, how often, and whether what was read is copied (TensorMove: MindSpore sees to it that a weight
+which is read twice cannot change in between).
 
 A value's hash is that of its node and of its inputs' hashes; the graph's is that of its output and of all its nodes',
 so that a value computed twice is not one that is used twice. Functions, which may call themselves, are hashed in
@@ -71,7 +72,7 @@ class _Hashes:
         if self._pure:
             if orders_effects(node):
                 return _STATE
-            if keeps_order(node):
+            if keeps_order(node) or self._copies_read(node):
                 return self._values[node.inputs[0]]
         operator = (
             self._values[node.proto.op_type.removeprefix("REF::")]
@@ -81,6 +82,10 @@ class _Hashes:
         inputs = (self._values[name] for name in self._read(node))
         told = (*node.proto.attribute, *node.proto.node_attr, *node.proto.primal_attr)
         return _join(operator, *sorted(map(_attribute, told)), _join(*inputs))
+
+    def _copies_read(self, node: Node) -> bool:
+        made = self._model.producer(node.inputs[0]) if node.op == "TensorMove" else None
+        return made is not None and reads_memory(made)
 
     def _read(self, node: Node) -> list[str]:
         """The inputs that say what the node gives: of what is read from memory nothing writes to, not when."""
@@ -100,7 +105,7 @@ class _Hashes:
                 continue
             needed.update(name for name in self._read(node) if self._values[name] != _STATE)
             needed.add(node.proto.op_type.removeprefix("REF::"))
-            if not reads_memory(node) and not orders_effects(node):
+            if not reads_memory(node) and not orders_effects(node) and not self._copies_read(node):
                 counted.append(node)
         return counted
 

@@ -30,7 +30,7 @@ from attnfuse.serialisation import from_json
 from attnfuse.sources import Load, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.carried import Carried, carried
-from attnfuse.tracing.contract import Fetch, ShapeOptions, TracedComponent
+from attnfuse.tracing.contract import ComponentPlan, Fetch, ShapeOptions, TracedComponent
 
 _LIVE_TYPE = "the live model has this type"
 """Where the type of a component comes from that was captured."""
@@ -82,6 +82,11 @@ class CapturedSource:
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {name: types_of(traced.plan) for name, traced in self.traces.items()}
+
+    @property
+    def plans(self) -> tuple[ComponentPlan, ...]:
+        """See `Source.plans`."""
+        return ()
 
     @property
     def least_bytes(self) -> int:

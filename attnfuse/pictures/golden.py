@@ -17,8 +17,9 @@ from typing import Any
 from attnfuse.component import Component
 from attnfuse.errors import SourceError
 from attnfuse.ir.types import Array
+from attnfuse.measured import measure
 from attnfuse.mindir import dtypes
-from attnfuse.output import ALIGN, GOLDEN, Sink
+from attnfuse.output import ALIGN, GOLDEN, MEASURE, Sink
 from attnfuse.pictures import align
 from attnfuse.pictures.recording import Call, Recording, packed
 from attnfuse.pictures.running import Asked, own_errors, run_pipeline
@@ -48,12 +49,14 @@ def check_loop(folder: Path) -> None:
     """Raise SourceError where the runtime has no loop for the pipeline in a folder."""
     with own_errors():
         kind = read_json(folder / "model_index.json").get("_class_name")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise SourceError(f"--golden makes a picture, and there is no loop for {kind}, but for {', '.join(FAMILIES)}.")
+    if takes := FAMILIES[kind].TAKES:
+        raise SourceError(f"--golden makes a picture of a prompt, and {kind} needs {' and '.join(takes)} too.")
 
 
 def write_golden(components: Sequence[Component], source: Path, work: Path, sink: Sink, progress: Progress) -> None:
-    """Run the components, and write `golden/` and `align.py`; `source` has their scheduler and tokenizers.
+    """Run the components, and write `golden/` and its two scripts; `source` has their scheduler and tokenizers.
 
     `work` is a new folder for as much as the weights. Raises SourceError where the components make no picture here.
     """
@@ -89,7 +92,8 @@ def write_golden(components: Sequence[Component], source: Path, work: Path, sink
     }
     text = json.dumps(index, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     sink.write(f"{GOLDEN}/{align.INDEX}", [text.encode()])
-    sink.write(ALIGN, [Path(align.__file__).read_bytes()])
+    for name, script in ((ALIGN, align), (MEASURE, measure)):
+        sink.write(name, [Path(str(script.__file__)).read_bytes()])
 
 
 def _limits(component: Unfused, output: str, call: Call, exact: Mapping[str, Array]) -> dict[str, Any]:

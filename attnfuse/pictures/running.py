@@ -11,20 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.ir.types import Array
 from attnfuse.output import MANIFEST, digest, no_output
 from attnfuse.pictures import BackendName
 from attnfuse.pictures.recording import Call, Recording
-from attnfuse_runtime import AttnfuseRuntimeError
+from attnfuse_runtime import AttnfuseRuntimeError, films
 from attnfuse_runtime.backends import Devices, backend
 from attnfuse_runtime.errors import InputError, SchedulerError
+from attnfuse_runtime.families import VIDEOS
+from attnfuse_runtime.files import read_json
+from attnfuse_runtime.films import Films
 from attnfuse_runtime.manifest import Manifest, read_manifest
 from attnfuse_runtime.pictures import Pictures
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.text_to_image import TextToImage
+from attnfuse_runtime.text_to_video import TextToVideo
 
 Stepped = Callable[[int, int], None]
 """Told after each step how many are done, and of how many."""
@@ -41,6 +45,9 @@ class Asked:
     """What to make pictures of: one of each prompt, with noise drawn from `seed`.
 
     `negative` are none, one for all, or one for each; None leaves the number of steps, or the guidance, to the loop.
+    `images`, `masks` and `control_images` are files of pictures: what a picture begins with, where it is made anew,
+    and what ControlNets go by, times `control_scales`; `strength` is how much is made anew. Films begin with the first
+    of `images`, and end with the second.
     """
 
     prompts: tuple[str, ...]
@@ -48,6 +55,16 @@ class Asked:
     steps: int | None = None
     guidance_scale: float | None = None
     seed: int = 0
+    images: tuple[Path, ...] = ()
+    masks: tuple[Path, ...] = ()
+    strength: float | None = None
+    control_images: tuple[Path, ...] = ()
+    control_scales: tuple[float, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it names."""
+        return (*self.images, *self.masks, *self.control_images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +77,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of a run: pictures, the latents after each step, and what each component was fed and gave."""
+    """What came of a run: pictures or films, the latents after each step, what each component was fed and gave."""
 
-    found: Pictures
+    found: Pictures | Films
     steps: tuple[Step, ...]
     calls: Mapping[str, list[Call]]
     scheduler: str
@@ -121,10 +138,12 @@ def run_pipeline(
 
     further: dict[str, Any] = {} if asked.steps is None else {"steps": asked.steps}
     further |= {} if size is None else {"width": size[0], "height": size[1]}
+    filmed = makes_films(source)
+    further |= _shown(asked) if filmed else _pictured(asked)
     # Latents that are not finite are for the caller to tell of.
     with own_errors(), np.errstate(invalid="ignore", over="ignore"):
-        loop = TextToImage(pipeline, source)
-        found = loop(
+        loop = TextToVideo(pipeline, source) if filmed else TextToImage(pipeline, source)
+        found: Pictures | Films = loop(
             list(asked.prompts),
             _negative(asked),
             seed=asked.seed,
@@ -134,6 +153,52 @@ def run_pipeline(
             **further,
         )
     return Ran(found, tuple(steps), recording.calls, type(loop.scheduler).__name__)
+
+
+def makes_films(folder: Path) -> bool:
+    """Whether the pipeline in a folder makes films, as its model_index.json tells, if there is one."""
+    index = folder / "model_index.json"
+    with own_errors():
+        return index.is_file() and read_json(index).get("_class_name") in VIDEOS
+
+
+def _shown(asked: Asked) -> dict[str, Any]:
+    """The arguments of the loop that makes films: the pictures that they begin and end with."""
+    if others := [name for name, value in (("--mask", asked.masks), ("--strength", asked.strength)) if value]:
+        raise UsageError(f"{' and '.join(others)} are for pictures, and the pipeline makes films; leave them out.")
+    if asked.control_images or asked.control_scales:
+        raise UsageError("there are no ControlNets for films; leave out --control-image and --control-scale.")
+    if len(asked.images) > 2:
+        raise UsageError(
+            f"--image is given {len(asked.images)} times; a film begins with one, and may end with another."
+        )
+    return {name: opened(path) for name, path in zip(("image", "last_image"), asked.images, strict=False)}
+
+
+def _pictured(asked: Asked) -> dict[str, Any]:
+    """The arguments of the loop that are pictures, and what goes with them."""
+    files = {"image": asked.images, "mask": asked.masks, "control_image": asked.control_images}
+    found: dict[str, Any] = {name: [opened(path) for path in paths] for name, paths in files.items() if paths}
+    if asked.strength is not None:
+        found["strength"] = asked.strength
+    if len(asked.control_scales) == 1:
+        (found["control_scale"],) = asked.control_scales
+    elif asked.control_scales:
+        found["control_scale"] = [*asked.control_scales]
+    return found
+
+
+def opened(path: Path) -> Image.Image:
+    """The picture in a file. Raises UsageError where there is none."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.copy()
+    except UnidentifiedImageError:
+        raise UsageError(f"{path} is no picture that Pillow reads; give a PNG or JPEG.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise UsageError(f"the picture {path} cannot be read: {said}.") from None
 
 
 def edited_files(manifest: Manifest, names: Collection[str]) -> list[str]:
@@ -185,6 +250,14 @@ def encoded(image: Image.Image, file: Path) -> bytes:
     return content.getvalue()
 
 
+def contents(found: Pictures | Films, files: list[Path]) -> list[bytes]:
+    """The bytes of a file for each picture, or each film, in the format of its ending."""
+    if isinstance(found, Films):
+        each = zip(found.films, files, strict=True)
+        return [films.encoded(film, file.suffix, found.frame_rate) for film, file in each]
+    return [encoded(image, file) for image, file in zip(found.images, files, strict=True)]
+
+
 def numbered(file: Path, count: int) -> list[Path]:
     """The files of so many pictures: `picture.png`, or `picture_0.png` and on."""
     return [file] if count == 1 else [file.with_stem(f"{file.stem}_{number}") for number in range(count)]
@@ -196,9 +269,15 @@ def ran_document(asked: Asked, ran: Ran, files: list[Path]) -> dict[str, Any]:
         "schema": "attnfuse.run/1",
         "pictures": [str(file) for file in files],
         "size": list(ran.found.images[0].size),
+        "frames": len(ran.found.films[0]) if isinstance(ran.found, Films) else None,
         "prompts": list(asked.prompts),
         "not_seen": list(ran.found.cut),
         "negative_prompts": list(asked.negative),
+        "images": [str(file) for file in asked.images],
+        "masks": [str(file) for file in asked.masks],
+        "strength": asked.strength,
+        "control_images": [str(file) for file in asked.control_images],
+        "control_scales": list(asked.control_scales),
         "seed": asked.seed,
         "steps": len(ran.steps),
         "guidance_scale": asked.guidance_scale,

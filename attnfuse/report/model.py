@@ -260,13 +260,15 @@ class ManifestVae(_Document):
     """The VAE's, each null where its configuration does not say.
 
     Latents are divided by `scaling_factor`, and `shift_factor` added, before they are decoded; `scale_factor` is pixels
-    per latent, along either side.
+    per latent, along either side. `latents_mean` and `latents_std` are those of each channel.
     """
 
     scaling_factor: float | None = None
     shift_factor: float | None = None
     latent_channels: int | None = None
     scale_factor: int | None = None
+    latents_mean: tuple[float, ...] | None = None
+    latents_std: tuple[float, ...] | None = None
 
 
 class ManifestPipeline(_Document):

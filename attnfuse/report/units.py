@@ -35,10 +35,11 @@ def both(before: float, after: float, units: Units = ()) -> str:
     if not units:
         return f"{before} → {after}"
     unit, size = next((one for one in units if before >= one[1]), units[-1])
-    return f"{_digits(before / size)} → {_digits(after / size)} {unit}"
+    return f"{three_digits(before / size)} → {three_digits(after / size)} {unit}"
 
 
-def _digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """`172`, `92.4`, `1.10`."""
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 

@@ -3,8 +3,8 @@
 They keep the places that diffusers gives them (`model_index.json`, `scheduler/scheduler_config.json`, ...), so that a
 loop reads them in the output as it would in the source. A tokenizer without a `tokenizer.json` gets one.
 
-Imports `contract`, `folder`, `source` and `tokenizer_files` of this package, `attnfuse.documents` and the standard
-library.
+Imports `checkpoint`, `contract`, `folder`, `source` and `tokenizer_files` of this package, `attnfuse.documents` and the
+standard library.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnfuse import documents
+from attnfuse.tracing.checkpoint import read_values, stored_tensors
 from attnfuse.tracing.contract import SizeFacts
 from attnfuse.tracing.folder import SINGLE, VAE, Config, PipelineFolder, read_pipeline, with_vae
 from attnfuse.tracing.source import origin
@@ -56,13 +57,16 @@ class VaeFacts:
     """What a loop needs to know of the VAE; None where its configuration does not say.
 
     Latents are divided by `scaling_factor`, and `shift_factor` added, before they are decoded. `scale_factor` is pixels
-    per latent, along either side.
+    per latent, along either side. `latents_mean` and `latents_std` are the mean and the deviation of each channel of
+    latents, which some autoencoders have in their configuration, and LTX-Video's among its weights.
     """
 
     scaling_factor: float | None = None
     shift_factor: float | None = None
     latent_channels: int | None = None
     scale_factor: int | None = None
+    latents_mean: tuple[float, ...] | None = None
+    latents_std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,12 +226,12 @@ def _facts(
         sizes.get("width"),
         sizes.get("frames"),
         rows,
-        _vae(files["vae/config.json"], sizes) if "vae/config.json" in files else None,
+        _vae(files["vae/config.json"], sizes, pipeline.folders[VAE]) if "vae/config.json" in files else None,
         tuple(several),
     )
 
 
-def _vae(content: bytes, sizes: Mapping[str, int]) -> VaeFacts | None:
+def _vae(content: bytes, sizes: Mapping[str, int], folder: Path) -> VaeFacts | None:
     try:
         config = documents.parse(content.decode(), "JSON")
     except ValueError:  # who traces it says so
@@ -244,7 +248,19 @@ def _vae(content: bytes, sizes: Mapping[str, int]) -> VaeFacts | None:
         _number(config, "shift_factor"),
         int(channels) if channels is not None and channels.is_integer() else None,
         scale,
+        *(_of_channels(config, name, folder) for name in ("latents_mean", "latents_std")),
     )
+
+
+def _of_channels(config: Config, name: str, folder: Path) -> tuple[float, ...] | None:
+    """Numbers of each channel of latents, of the configuration, or else of the weights."""
+    told = config.get(name)
+    if isinstance(told, list) and told and all(_number({name: one}, name) is not None for one in told):
+        return tuple(map(float, told))
+    tensor = stored_tensors(folder, "diffusers").get(name)
+    if tensor is None or len(tensor.shape) != 1:
+        return None
+    return tuple(float(one) for one in read_values(tensor))
 
 
 def _number(config: Config, *keys: str) -> float | None:

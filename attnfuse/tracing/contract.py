@@ -249,6 +249,20 @@ class StoredWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockCache:
+    """Where the blocks of other traces are kept: see `attnfuse.store`.
+
+    `place` is a folder or a URL, `key_file` what signs entries, `made_by` a digest of all that a trace depends on
+    beside the plan and its files.
+    """
+
+    place: str
+    is_folder: bool
+    key_file: Path | None
+    made_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Traced:
     """How a component was traced.
 
@@ -269,6 +283,7 @@ class TracedComponent:
     `graph` is a MindIR file whose parameters have dims and data_type but no values; `weights` names the source
     of every one of them, in the graph's order; `versions` holds the versions of mindspore, mindone and
     transformers; `seconds` and `peak_rss_bytes` are the worker's wall time and peak memory; `traced` says how.
+    `blocks_made` counts the blocks that it traced by themselves and put into the cache.
     """
 
     plan: ComponentPlan
@@ -279,3 +294,4 @@ class TracedComponent:
     seconds: float
     peak_rss_bytes: int
     traced: Traced = Traced("whole")
+    blocks_made: int = 0

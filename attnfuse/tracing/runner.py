@@ -19,7 +19,7 @@ from attnfuse.errors import TraceError
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.blocks.drafts import NotPutTogetherError
 from attnfuse.tracing.blocks.pieces import BEGUN_FILE, clear
-from attnfuse.tracing.contract import ComponentPlan, TracedComponent
+from attnfuse.tracing.contract import BlockCache, ComponentPlan, TracedComponent
 from attnfuse.tracing.workers import LOG_FILE, Workers
 
 _REQUEST_FILE = "request.json"
@@ -30,15 +30,15 @@ _RESULT_FILE = "trace.json"
 UNSET = ("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")
 
 
-def workers(jobs: int) -> Workers:
-    """Workers that trace, `jobs` at a time."""
-    return Workers(jobs, environment())
+def workers(jobs: int, blocks: BlockCache | None = None, memory: int | None = None) -> Workers:
+    """Workers that trace, `jobs` at a time, each in that many bytes of memory; `blocks` has those of other traces."""
+    return Workers(jobs, environment(), None if blocks is None else to_json(blocks), memory)
 
 
 def begin(plan: ComponentPlan, work: Path, among: Workers) -> None:
     """Have one of the workers trace `plan` into `work`, as soon as one is free, for `trace_component` to wait for."""
     if not _missing():
-        _begin(_resolved(plan), work.resolve(), among)
+        _begin(resolved(plan), work.resolve(), among)
 
 
 def trace_component(plan: ComponentPlan, work: Path, among: Workers | None = None) -> TracedComponent:
@@ -60,7 +60,7 @@ def trace_component(plan: ComponentPlan, work: Path, among: Workers | None = Non
 
 
 def _traced(plan: ComponentPlan, work: Path, among: Workers) -> TracedComponent:
-    work, plan = work.resolve(), _resolved(plan)
+    work, plan = work.resolve(), resolved(plan)
     try:
         answer, code = _answer(plan, work, among)
         why = _why_whole(plan, work, answer, code)
@@ -85,7 +85,8 @@ def _missing() -> str:
     return next((name for name in ("mindspore", "mindone") if importlib.util.find_spec(name) is None), "")
 
 
-def _resolved(plan: ComponentPlan) -> ComponentPlan:
+def resolved(plan: ComponentPlan) -> ComponentPlan:
+    """The plan with paths that do not depend on the current folder."""
     checkpoint = plan.checkpoint
     if checkpoint is not None:  # of a link, the name is its own
         checkpoint = checkpoint.parent.resolve() / checkpoint.name
@@ -109,7 +110,8 @@ def _read(plan: ComponentPlan, work: Path, answer: Mapping[str, Any] | None, cod
 
 def _begin(plan: ComponentPlan, work: Path, among: Workers, why_whole: str = "") -> None:
     (work / _RESULT_FILE).unlink(missing_ok=True)
-    content = {"plan": to_json(plan), "way": plan.way, "why_whole": why_whole, "work": str(work)}
+    content: dict[str, Any] = {"plan": to_json(plan), "way": plan.way, "why_whole": why_whole, "work": str(work)}
+    content["blocks"] = among.told
     among.begin(work / _REQUEST_FILE, content)
 
 

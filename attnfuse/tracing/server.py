@@ -1,12 +1,13 @@
-"""The subprocess that workers come from: `python -m attnfuse.tracing.server PARENT JOBS`.
+"""The subprocess that workers come from: `python -m attnfuse.tracing.server PARENT JOBS MEMORY`.
 
 It imports MindSpore and what every trace needs, once, and forks a worker for each request: what the worker is then is
 what a process of its own would be that had imported the same, and nothing that one trace leaves behind reaches another.
 No thread of MindSpore runs before it is told of a device, which happens in the worker.
 
 Requests come on stdin, a JSON document a line: their number, the request file, and the file for what the worker prints.
-JOBS workers run at a time. Answers go to stdout: a number and the exit code, as soon as the worker has ended. The
-server ends with PARENT, or when its stdin is closed, and its workers end with it.
+JOBS workers run at a time; one that holds more than MEMORY bytes, if that is not 0, is killed. Answers go to stdout: a
+number and the exit code, as soon as the worker has ended. The server ends with PARENT, or when its stdin is closed, and
+its workers end with it.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from attnfuse.processes import die_with
+from attnfuse.processes import die_with, resident_memory
 from attnfuse.tracing import worker
+
+_LOOK_MS = 200
+"""How often it is looked what workers hold."""
 
 
 def main(arguments: list[str]) -> int:
     """Import, then serve until there is nobody to serve."""
-    parent, jobs = map(int, arguments)
+    parent, jobs, memory = map(int, arguments)
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told to all processes: what it means is for the parent
     answers = os.dup(1)
@@ -40,18 +44,19 @@ def main(arguments: list[str]) -> int:
         worker.prepare()
     gc.collect()
     gc.freeze()  # a collection in a worker would touch, and so copy, what all have in common
-    _serve(0, answers, jobs)
+    _serve(0, answers, jobs, memory)
     return 0
 
 
-def _serve(requests: int, answers: int, jobs: int) -> None:
+def _serve(requests: int, answers: int, jobs: int, memory: int) -> None:
     looked_at = select.poll()
     looked_at.register(requests, select.POLLIN)
     waiting: deque[dict[str, Any]] = deque()
-    running: dict[int, tuple[int, int]] = {}  # by a pipe that only the worker holds open: its number and process
+    # By a pipe that only the worker holds open: its number, its process, and the file of what it prints.
+    running: dict[int, tuple[int, int, str]] = {}
     rest = b""
     while True:
-        for descriptor, _ in looked_at.poll():
+        for descriptor, _ in looked_at.poll(_LOOK_MS if memory and running else None):
             if descriptor == requests:
                 chunk = os.read(requests, 2**16)
                 if not chunk:
@@ -59,11 +64,14 @@ def _serve(requests: int, answers: int, jobs: int) -> None:
                 *lines, rest = (rest + chunk).split(b"\n")
                 waiting.extend(map(json.loads, lines))
             else:
-                number, process = running.pop(descriptor)
+                number, process, _ = running.pop(descriptor)
                 looked_at.unregister(descriptor)
                 os.close(descriptor)
                 code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
                 os.write(answers, f"{number} {code}\n".encode())
+        if memory:
+            for _, process, log in running.values():
+                _hold(process, memory, log)
         while waiting and len(running) < jobs:
             request = waiting.popleft()
             ended, held = os.pipe()
@@ -72,7 +80,16 @@ def _serve(requests: int, answers: int, jobs: int) -> None:
                 _work(request["request"], request["log"])
             os.close(held)
             looked_at.register(ended, select.POLLIN)
-            running[ended] = request["number"], process
+            running[ended] = request["number"], process, request["log"]
+
+
+def _hold(process: int, memory: int, log: str) -> None:
+    """Kill a worker that holds more, and say so where its words are."""
+    if resident_memory(process) > memory:
+        with suppress(OSError), Path(log).open("a", encoding="utf-8") as file:
+            file.write(f"\nit held more than the {memory / 2**30:.1f} GiB it may\n")
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def _work(request: str, log: str) -> NoReturn:

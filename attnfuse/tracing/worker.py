@@ -24,7 +24,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.processes import die_with, peak_memory
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.blocks.pieces import BEGUN_FILE, occurrences, write_pieces
-from attnfuse.tracing.contract import DTYPES, ComponentPlan, TensorSpec, Traced, TracedComponent
+from attnfuse.tracing.contract import DTYPES, BlockCache, ComponentPlan, TensorSpec, Traced, TracedComponent
 from attnfuse.tracing.graph_weights import weights_of
 from attnfuse.tracing.imports import by_name
 from attnfuse.tracing.original import tensors_of
@@ -57,7 +57,8 @@ def main(arguments: list[str]) -> int:
     work = Path(request["work"])
     try:
         plan = replace(from_json(ComponentPlan, request["plan"]), way=request["way"])
-        result: dict[str, Any] = to_json(_trace(plan, work, request["why_whole"]))
+        cache = None if request["blocks"] is None else from_json(BlockCache, request["blocks"])
+        result: dict[str, Any] = to_json(_trace(plan, work, request["why_whole"], cache))
     except _NotInBlocksError as error:
         result = {"why_whole": str(error)}
     except AttnfuseError as error:
@@ -71,7 +72,7 @@ def main(arguments: list[str]) -> int:
     return 1 if "error" in result else 0
 
 
-def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
+def _trace(plan: ComponentPlan, work: Path, why_whole: str, cache: BlockCache | None) -> TracedComponent:
     started = time.monotonic()
     # Before MindSpore, which takes seconds to import: a checkpoint that cannot be read is told at once.
     tensors = tensors_of(plan)
@@ -90,9 +91,9 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
     mindspore.set_device("CPU")
     model = build_skeleton(plan)
     sources = find_sources(plan, model, tensors, work)  # before the trace, which takes longer and seldom fails
-    traced = Traced("whole", why_whole=why_whole)
+    traced, blocks_made = Traced("whole", why_whole=why_whole), 0
     if plan.way == "blocks":
-        traced, proto = _trace_in_blocks(plan, model, work)
+        traced, proto, blocks_made = _trace_in_blocks(plan, model, work, cache)
     if traced.how == "blocks":  # which weights the whole graph has, and in which order, shows when it is put together
         weights = tuple(sources.values())
     else:
@@ -109,11 +110,12 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
         seconds=time.monotonic() - started,
         peak_rss_bytes=peak_memory(),
         traced=traced,
+        blocks_made=blocks_made,
     )
 
 
-def _trace_in_blocks(plan: ComponentPlan, model: Any, work: Path) -> tuple[Traced, Any]:
-    """Write the pieces; return how it went, and the message of what is around the blocks.
+def _trace_in_blocks(plan: ComponentPlan, model: Any, work: Path, cache: BlockCache | None) -> tuple[Traced, Any, int]:
+    """Write the pieces; return how it went, the message of what is around the blocks, and how many the cache got.
 
     Where there is nothing to gain, nothing was traced. Raises _NotInBlocksError where something was, in vain: what is
     traced in this process later would be numbered otherwise.
@@ -125,12 +127,12 @@ def _trace_in_blocks(plan: ComponentPlan, model: Any, work: Path) -> tuple[Trace
     gc.freeze()  # a skeleton is many objects, and all of them stay
     (work / BEGUN_FILE).touch()  # who finds it knows what the process was at when it died
     with entered(plan, model) as cell:
-        tracer = Tracer(compile_again, Entry)
+        tracer = Tracer(compile_again, Entry, cache=cache, patches=plan.patches)
         try:
             pieces, message = tracer.pieces(cell, plan.inputs, work)
         except NoBlocksError as error:
             if not tracer.began:
-                return Traced("whole", why_whole=str(error)), None
+                return Traced("whole", why_whole=str(error)), None, 0
             raise _NotInBlocksError(str(error)) from error
         except Exception as error:
             traceback.print_exc()  # for the log
@@ -138,7 +140,7 @@ def _trace_in_blocks(plan: ComponentPlan, model: Any, work: Path) -> tuple[Trace
         finally:
             (work / BEGUN_FILE).unlink()
     write_pieces(work, pieces)
-    return Traced("blocks", len(pieces) - 1, occurrences(pieces)), message
+    return Traced("blocks", len(pieces) - 1, occurrences(pieces)), message, tracer.kept
 
 
 def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:

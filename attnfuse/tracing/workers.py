@@ -20,23 +20,28 @@ from typing import IO, Any, Final, Self
 
 from attnfuse.processes import LOOK_SECONDS
 
-_NEEDED_BYTES: Final = 3 << 30
+NEEDED_BYTES: Final = 3 << 30
 """What a worker may need: those of the largest models that were measured took 1.6 to 2.9 GB (docs/benchmarks.md)."""
 
 LOG_FILE = "trace.log"
 
 
-def affordable(cores: int, memory: int) -> int:
+def affordable(cores: int, memory: int, each: int = NEEDED_BYTES) -> int:
     """How many workers at a time that many cores and that many bytes of available memory are enough for."""
-    return max(1, min(cores, memory // _NEEDED_BYTES))
+    return max(1, min(cores, memory // each))
 
 
 class Workers:
     """Workers that come from one server, `jobs` at a time; all are gone when the context is left, whatever happens."""
 
-    def __init__(self, jobs: int, environment: Mapping[str, str]) -> None:
-        """The server starts with the first request, and in its folder."""
+    def __init__(self, jobs: int, environment: Mapping[str, str], told: Any = None, memory: int | None = None) -> None:
+        """The server starts with the first request, and in its folder.
+
+        `told` is what each is told beside what it is to do; one that holds more than `memory` bytes is killed.
+        """
         self.jobs = jobs
+        self.told = told
+        self._memory = memory
         self._environment = environment
         self._server: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as this
@@ -93,7 +98,14 @@ class Workers:
         if self._server is None:
             self._said.truncate(0)
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "attnfuse.tracing.server", str(os.getpid()), str(self.jobs)],
+                [
+                    sys.executable,
+                    "-m",
+                    "attnfuse.tracing.server",
+                    str(os.getpid()),
+                    str(self.jobs),
+                    str(self._memory or 0),
+                ],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

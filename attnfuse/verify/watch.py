@@ -20,9 +20,10 @@ _ENOUGH = 0.03
 
 @dataclass(slots=True)
 class Watch:
-    """Work done, and all that is expected; `tell` is given a sentence now and then."""
+    """Work done, and all that is expected; `tell` is given a sentence now and then, that begins with `what` is done."""
 
     tell: Callable[[str], None]
+    what: str = "verifying"
     expected: float = 0.0
     done: float = 0.0
     began: float = field(default_factory=lambda: time.monotonic())
@@ -43,7 +44,7 @@ class Watch:
     def sentence(self, passed: float) -> str:
         """What is done, and how long the rest takes at the pace so far."""
         share = min(self.done / self.expected, 0.99) if self.expected else 0.0
-        message = f"verifying: {share:.0%} done"
+        message = f"{self.what}: {share:.0%} done"
         return message if share < _ENOUGH else f"{message}, about {_duration(passed * (1 - share) / share)} left"
 
 
@@ -55,9 +56,9 @@ _WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 @contextmanager
-def watched(tell: Callable[[str], None]) -> Iterator[Watch]:
-    """Tell of what is verified in the block."""
-    watch = Watch(tell)
+def watched(tell: Callable[[str], None], what: str = "verifying") -> Iterator[Watch]:
+    """Tell of what is verified, or measured, in the block."""
+    watch = Watch(tell, what)
     token = _WATCH.set(watch)
     try:
         yield watch

@@ -29,8 +29,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_vae(path: Path) -> dict[str, Any]:
-    """The configuration of a VAE, without what is null. Raises FolderError where a loop could not compute with it."""
-    config = {name: value for name, value in read_json(path).items() if value is not None}
+    """The configuration of a VAE, without factors that are null. Raises FolderError where no loop could use it."""
+    config = {name: value for name, value in read_json(path).items() if name not in _NUMBERS or value is not None}
     blocks = config.get("block_out_channels", [0])
     if not isinstance(blocks, list) or not 1 <= len(blocks) <= _MOST_BLOCKS:
         raise FolderError(f"{path}: block_out_channels is no list of blocks; copy it again from the pipeline.")
@@ -40,8 +40,8 @@ def read_vae(path: Path) -> dict[str, Any]:
     if config.get("scaling_factor") == 0:
         raise FolderError(f"{path}: scaling_factor is 0, and latents are divided by it; copy it from the pipeline.")
     for name in _LISTS:
-        numbers = config.get(name, [1.0])
-        if not isinstance(numbers, list) or not numbers or not all(map(_is_number, numbers)):
+        numbers = config.get(name)
+        if numbers is not None and (not isinstance(numbers, list) or not all(map(_is_number, numbers))):
             raise FolderError(f"{path}: {name} is no list of numbers; copy it again from the pipeline.")
     return config
 

@@ -56,14 +56,16 @@ class Component:
 class Size:
     """One of several sizes that a folder has graphs for.
 
-    `height` and `width` are pixels, `batch` counts pictures; None where nobody knows. `components` are the graphs of
-    this size by the names that they have at the first; what is not there is the same at both.
+    `height` and `width` are pixels, `batch` counts pictures, or films of so many `frames`; None where nobody knows.
+    `components` are the graphs of this size by the names that they have at the first; what is not there is the same at
+    both.
     """
 
     height: int | None
     width: int | None
     batch: int | None
     components: Mapping[str, str]
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def _sizes(document: Mapping[str, Any]) -> tuple[Size, ...]:
             one["batch"],
             # Of a compile of some components, those that were left out have no graph.
             {str(of): str(name) for of, name in one["components"].items() if name in names},
+            one["frames"],
         )
         for one in told
     )

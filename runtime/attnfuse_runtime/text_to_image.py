@@ -1,4 +1,6 @@
-"""From a prompt to a picture: the loops of Stable Diffusion 1, 2, XL and 3 and of Flux, as mindone's pipelines go.
+"""From a prompt to a picture: the loops of Stable Diffusion 1, 2, XL and 3, Flux and PixArt, as mindone's pipelines go.
+
+Those of Stable Diffusion 1, 2 and XL begin with a picture too, paint part of one anew, and go by ControlNets.
 
 `model_index.json`, the scheduler's and the VAE's configurations and the tokenizers are read where the graphs are, or in
 the folder of the pipeline that they were made of. Latents are float32 between steps, whatever the graphs take; mindone
@@ -7,34 +9,33 @@ keeps them in the model's type. The safety checker, if there is one, is not run.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from attnfuse_runtime import noise, prompts, schedulers
+from attnfuse_runtime import given
+from attnfuse_runtime.asking import check_numbers, generators_of, negative_of, of_size, prompts_of, refuse_other_than
 from attnfuse_runtime.backends import Backend, Devices
-from attnfuse_runtime.errors import FolderError, InputError, PipelineError
-from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Setup, Text, TextEncoder
-from attnfuse_runtime.files import read_json, read_vae
-from attnfuse_runtime.manifest import Component, Size
+from attnfuse_runtime.errors import InputError
+from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Moment, Start, kind_for
+from attnfuse_runtime.families.base import DECODER
+from attnfuse_runtime.families.control import Controlled
+from attnfuse_runtime.families.courses import Course
+from attnfuse_runtime.given import Given, Images, Number
+from attnfuse_runtime.loading import check_graphs, families_of
 from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pictures import Pictures, pictures
 from attnfuse_runtime.pipeline import Pipeline
-from attnfuse_runtime.prompts import Prompt
 from attnfuse_runtime.rows import run_rows
-from attnfuse_runtime.tokenizer import Tokenizer
 from attnfuse_runtime.watching import Clock, Progress
 
 Callback = Callable[[int, float, Array], None]
 """Called after each step with its number, its timestep and the latents."""
 
 __all__ = ["Callback", "Pictures", "TextToImage"]
-
-_DECODER = "vae_decoder"
 
 
 class TextToImage:
@@ -47,25 +48,9 @@ class TextToImage:
         where a file is missing, SchedulerError where its scheduler is not supported.
         """
         self.pipeline = pipeline
-        source = _own(pipeline) if source is None else source
-        index = read_json(source / "model_index.json")
-        kind = _kind(index)
-        encoders = [name for name in kind.ENCODERS if _has(index, name)]
-        missing = [name for name in (kind.DENOISER, _DECODER, *encoders) if name not in pipeline.names]
-        if missing:
-            raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
-        _check_graphs(pipeline.manifest.components[kind.DENOISER], pipeline.manifest.components[_DECODER])
-        self.scheduler = schedulers.from_config(read_json(source / "scheduler" / "scheduler_config.json"))
-        self._vae = read_vae(source / "vae" / "config.json")
-        tokenizers = {
-            name: Tokenizer.from_folder(source / name.replace("text_encoder", "tokenizer")) for name in encoders
-        }
-
-        def family(of: Pipeline) -> Family:
-            made = {name: TextEncoder(of, name, tokenizer) for name, tokenizer in tokenizers.items()}
-            return kind(Setup(of, index, self.scheduler, self._vae, made))
-
-        self._families = [family(pipeline.at(size)) for size in pipeline.manifest.sizes] or [family(pipeline)]
+        self._families = families_of(pipeline, source, FAMILIES)
+        self._name = self._families[0].setup.index["_class_name"]
+        self.scheduler = self._families[0].scheduler
 
     @classmethod
     def from_folder(
@@ -96,6 +81,13 @@ class TextToImage:
         generator: Generators = None,
         latents: Array | None = None,
         eta: float = 0.0,
+        image: Images = None,
+        mask: Images = None,
+        strength: float | None = None,
+        control_image: Images = None,
+        control_scale: Number = None,
+        control_start: Number = None,
+        control_end: Number = None,
         weighted: bool = False,
         callback: Callback | None = None,
         progress: bool | None = None,
@@ -107,6 +99,12 @@ class TextToImage:
         nothing is said. At a scale of 1 or below there is no guidance, and negative prompts go unread, as in mindone.
         Flux has guidance as an input, and is guided away from negative prompts with `true_cfg_scale`.
 
+        With an `image`, or one for each prompt, the run begins with that, and takes the share `strength` of the steps,
+        from 0 to 1; with a `mask` it makes that part anew where the mask is white. Pipelines with ControlNets take a
+        `control_image`: one for all prompts or one for each, and of several ControlNets one for each of those, like
+        `control_scale`, which their outputs are multiplied with, and the shares of the steps `control_start` and
+        `control_end` that they are there from and to. Pictures are Pillow's, of the size that the graphs make.
+
         `height` and `width` are pixels, and needed where the graphs take any; where there are graphs for several sizes,
         they choose among them, and the number of pictures where those differ in the batch alone. Noise is drawn with
         `seed` or `generator`; `latents` take the place of the first. With `weighted` prompts have marks as
@@ -117,82 +115,91 @@ class TextToImage:
         Raises InputError for arguments that do not fit, SchedulerError as the scheduler does.
         """
         clock = Clock()
-        texts = _prompts([prompts] if isinstance(prompts, str) else prompts, weighted=weighted)
-        if not texts:
-            raise InputError("no prompt was given; give one.")
-        against = _negative(negative_prompts, len(texts), weighted=weighted)
-        family = self._of_size(len(texts), height, width)
-        for name, scale in (("guidance_scale", guidance_scale), ("true_cfg_scale", true_cfg_scale)):
-            if scale is not None and not math.isfinite(scale):
-                raise InputError(f"{name} is {scale}; give a number.")
+        texts = prompts_of(prompts, weighted=weighted)
+        against = negative_of(negative_prompts, len(texts), weighted=weighted)
+        pictured = given.taken(
+            len(texts),
+            image=image,
+            mask=mask,
+            strength=strength,
+            control_image=control_image,
+            controls=self._controls,
+            control_scale=control_scale,
+            control_start=control_start,
+            control_end=control_end,
+        )
+        if height is None and width is None and pictured.size is not None and self._has_choice:
+            height, width = pictured.size
+        at = of_size(self.pipeline.manifest.sizes, len(texts), height, width)
+        family = self._taking(self._families[at], pictured)
+        check_numbers(guidance_scale=guidance_scale, true_cfg_scale=true_cfg_scale)
         away = family.guidance(guidance_scale, true_cfg_scale, against is not None)
-        if seed is not None and generator is not None:
-            raise InputError("a seed and a generator were given; give one of them.")
-        self._refuse_other_than(fixed)
+        generator = generators_of(seed, generator)
+        refuse_other_than(self.pipeline.manifest.components.values(), fixed)
         canvas = self._canvas(family, len(texts), height, width)
-        sides = self._sides(family, texts, against, clock, guided=away is not None)
+        pictured.check(*canvas.pixels)
+        sides = family.sides(texts, against, clock, guided=away is not None)
         # Before noise is drawn: its size depends on the steps.
-        family.begin(family.STEPS if steps is None else steps, canvas)
-        generator = noise.generator(seed) if seed is not None else generator
-        latents = self._first(family, canvas, generator, latents)
+        steps = family.STEPS if steps is None else steps
+        family.begin(steps, canvas)
+        course = family.course(Start(pictured, canvas, steps, generator, latents, clock))
+        latents = course.latents
         conditions = family.conditions(sides, canvas, guidance_scale)
-        shown = Progress(len(self.scheduler.timesteps), progress)
-        for number, timestep in enumerate(self.scheduler.timesteps):
-            with clock(family.DENOISER):
-                output = self._denoised(family, latents, timestep, conditions, away)
+        timesteps = self.scheduler.timesteps[course.skipped :]
+        shown = Progress(len(timesteps), progress)
+        for number, timestep in enumerate(timesteps):
+            moment = Moment(pictured, number, len(timesteps), clock)
+            output = family.predicted(
+                self._denoised(family, course, latents, timestep, conditions, away, moment), canvas
+            )
             with clock("scheduler"):
                 latents = self.scheduler.step(output, timestep, latents, generator=generator, eta=eta)
+                latents = course.after(latents, self.scheduler, course.skipped + number)
             shown.step(number + 1)
             if callback is not None:
                 callback(number, float(timestep), latents)
-        with clock(_DECODER):
-            unpacked = family.unscaled(family.unpacked(latents, canvas))
-            images = pictures(run_rows(family.setup.pipeline[_DECODER], {"latents": unpacked})["image"])
+        with clock(DECODER):
+            images = pictures(family.decoded(family.unscaled(family.unpacked(latents, canvas))))
         return Pictures(images, latents, sides[-1].cut, clock.milliseconds)
 
-    def _refuse_other_than(self, settings: Mapping[str, Any]) -> None:
-        """Raise InputError for a setting that no graph has, or that one has fixed to another value."""
-        components = self.pipeline.manifest.components.values()
-        for name, value in settings.items():
-            having = [one for one in components if name in one.fixed]
-            if not having:
-                raise InputError(f"there is no argument {name}, and no graph has fixed it; leave it out.")
-            for one in having:
-                if one.fixed[name] != value:
-                    raise InputError(
-                        f"{name} is {value!r}, and the graph {one.name} has it fixed to {one.fixed[name]!r}; leave it "
-                        "out, or compile for another."
-                    )
+    @property
+    def _controls(self) -> int:
+        """How many ControlNets there are."""
+        family = self._families[0]
+        return len(family.controlnets) if isinstance(family, Controlled) else 0
 
-    def _of_size(self, count: int, height: int | None, width: int | None) -> Family:
-        """The loop over the graphs of a size: the first, where nothing is asked for.
+    @property
+    def _has_choice(self) -> bool:
+        """Whether a size may be asked for: there are graphs of several, or they take any."""
+        decoder = self.pipeline.manifest.components[DECODER]
+        return bool(self.pipeline.manifest.sizes) or any(size < 1 for size in decoder.inputs[0].shape[2:])
 
-        Of those that differ in the batch, the smallest that makes all pictures at once, or else the largest. Raises
-        InputError where there are graphs for several sizes, and for none that is asked for.
+    def _taking(self, family: Family, pictured: Given) -> Family:
+        """The loop over the same graphs that begins with what is given.
+
+        Raises InputError where that is not what it takes, PipelineError where a graph is missing for it.
         """
-        sizes = self.pipeline.manifest.sizes
-        if not sizes:
-            return self._families[0]
-        of = sizes[0] if height is None and width is None else Size(height, width, None, {})
-        wanted = [
-            (size.batch is not None and size.batch < count, abs((size.batch or count) - count), at)
-            for at, size in enumerate(sizes)
-            if of.height in (None, size.height) and of.width in (None, size.width)
-        ]
-        if not wanted:
-            there = ", ".join(dict.fromkeys(f"{size.width}x{size.height}" for size in sizes))
+        kind = kind_for(self._name, pictured.names)
+        if kind is not type(family):
+            check_graphs(self.pipeline, kind.GRAPHS)
+            family = kind(family.setup)
+        lacking = [name for name in kind.TAKES if name not in pictured.names]
+        extra = [name for name in pictured.names if name not in kind.TAKES]
+        if lacking:
             raise InputError(
-                f"pictures of {width}x{height} were asked for, and the graphs are for {there}; ask for one of those."
+                f"{self._name} needs {' and '.join(kind.TAKES)}, and was given no {' and no '.join(lacking)}; give one."
             )
-        return self._families[min(wanted)[2]]
+        if extra:
+            raise InputError(f"{self._name} takes no {' and no '.join(extra)}; leave it out.")
+        return family
 
     def _canvas(self, family: Family, count: int, height: int | None, width: int | None) -> Canvas:
         """The size of pictures and of their latents. Raises InputError where the graphs do not take it."""
-        decoder = family.setup.pipeline.manifest.components[_DECODER]
+        decoder = family.setup.pipeline.manifest.components[DECODER]
         taken, made = decoder.inputs[0].shape, decoder.outputs[0].shape
-        scale = 2 ** (len(self._vae.get("block_out_channels", range(4))) - 1)
+        scale = family.scale
         latents, pixels = [], []
-        for name, asked, latent, pixel in zip(("height", "width"), (height, width), taken[2:], made[2:]):
+        for name, asked, latent, pixel in zip(("height", "width"), (height, width), taken[-2:], made[-2:]):
             size = asked if latent < 1 else (pixel if pixel > 0 else latent * scale)
             if size is None:
                 raise InputError(f"the graphs take pictures of any {name}; give one.")
@@ -205,94 +212,25 @@ class TextToImage:
             pixels.append(size)
         return Canvas((count, taken[1], *latents), (pixels[0], pixels[1]))
 
-    def _sides(
-        self, family: Family, texts: Sequence[Prompt], against: Sequence[Prompt] | None, clock: Clock, *, guided: bool
-    ) -> list[Text]:
-        """What the denoiser is told; with guidance, first what is guided away from."""
-        chunks = family.chunks([*texts, *(against or () if guided else ())])
-        text = family.text(texts, chunks, clock)
-        if not guided:
-            return [text]
-        away = family.negative(text) if against is None else None
-        if away is None:
-            away = family.text([Prompt("")] * len(texts) if against is None else against, chunks, clock)
-        return [away, text]
-
-    def _first(self, family: Family, canvas: Canvas, generator: Generators, latents: Array | None) -> Array:
-        """The first latents, float32, of noise rounded to the type that the denoiser takes texts in, as in mindone."""
-        shape = family.packed_shape(canvas)
-        if latents is None:
-            latents = family.packed(noise.randn(canvas.latents, generator, family.texts.dtype))
-        if latents.shape != shape:
-            raise InputError(f"the latents are {list(latents.shape)}, and the graph takes {list(shape)}; give those.")
-        return np.asarray(latents.astype(np.float32) * np.float32(self.scheduler.init_noise_sigma))
-
     def _denoised(
-        self, family: Family, latents: Array, timestep: Any, conditions: Conditions, scale: float | None
+        self,
+        family: Family,
+        course: Course,
+        latents: Array,
+        timestep: Any,
+        conditions: Conditions,
+        scale: float | None,
+        moment: Moment,
     ) -> Array:
         """The model's output for the latents, guided where there is a scale."""
         sample = self.scheduler.scale_model_input(latents, timestep)
         rows = {family.SAMPLE: sample if scale is None else np.concatenate([sample, sample]), **conditions.rows}
         same = {"timestep": family.time(timestep), **conditions.same}
-        output = run_rows(family.setup.pipeline[family.DENOISER], rows, **same)["sample"].astype(np.float32)
+        rows |= family.residuals(rows, same, moment)
+        rows[family.SAMPLE] = course.sample(rows[family.SAMPLE])
+        with moment.clock(family.DENOISER):
+            output = run_rows(family.setup.pipeline[family.DENOISER], rows, **same)["sample"].astype(np.float32)
         if scale is None:
             return output
         away, towards = np.split(output, 2)
-        return np.asarray(away + np.float32(scale) * (towards - away))
-
-
-def _kind(index: Mapping[str, Any]) -> type[Family]:
-    name = index.get("_class_name")
-    if not isinstance(name, str) or name not in FAMILIES:
-        raise PipelineError(
-            f"there is no loop for {name}, but for {', '.join(sorted(FAMILIES))}; call the components of "
-            "attnfuse_runtime.Pipeline one by one."
-        )
-    return FAMILIES[name]
-
-
-def _check_graphs(denoiser: Component, decoder: Component) -> None:
-    """Raise PipelineError where the two have other inputs or outputs than a loop feeds and takes."""
-    latents, image = decoder.inputs, [one for one in decoder.outputs if one.name == "image"]
-    if len(latents) != 1 or len(image) != 1 or any(len(one.shape) != 4 for one in (*latents, *image)):
-        raise PipelineError(
-            f"the graph {decoder.name} is none from latents to an image, of [rows, channels, height, width]; compile "
-            "it for this pipeline."
-        )
-    if not any(one.name == "sample" for one in denoiser.outputs):
-        raise PipelineError(f"the graph {denoiser.name} has no output sample; compile it for this pipeline.")
-
-
-def _has(index: Mapping[str, Any], name: str) -> bool:
-    """Whether a pipeline has this part: a pair of a library and a class, of nothing where it does without."""
-    part = index.get(name)
-    return isinstance(part, list) and bool(part) and part[0] is not None
-
-
-def _own(pipeline: Pipeline) -> Path:
-    """The folder of the graphs, for one that holds the pipeline's configuration."""
-    folder = pipeline.manifest.folder
-    if not (folder / "model_index.json").is_file():
-        raise FolderError(
-            f"{folder} has graphs and no pipeline: it lacks model_index.json; give the folder of the pipeline that was "
-            "compiled as `source`."
-        )
-    return folder
-
-
-def _prompts(texts: Sequence[str], *, weighted: bool) -> list[Prompt]:
-    for text in texts:
-        # What a terminal of another encoding hands over: Python keeps its bytes as halves of surrogate pairs.
-        if text != text.encode(errors="ignore").decode():
-            raise InputError(f"the prompt {text!r} holds bytes that are no text in UTF-8; give it in that encoding.")
-    return [prompts.weighted(text) if weighted else Prompt(text) for text in texts]
-
-
-def _negative(given: str | Sequence[str] | None, count: int, *, weighted: bool) -> list[Prompt] | None:
-    """One for each prompt, None where nothing was said."""
-    if given is None:
-        return None
-    texts = [given] * count if isinstance(given, str) else given
-    if len(texts) != count:
-        raise InputError(f"{len(texts)} negative prompts were given for {count} prompts; give one for each.")
-    return _prompts(texts, weighted=weighted)
+        return family.guided(away, towards, scale)

@@ -11,12 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.store import Store
 from attnfuse.output import FileDigest, OutputStage, place
+from attnfuse.store.entries import FORMAT, key_of
+from attnfuse.store.store import Store
 from tests.support.waiting import tick
-
-LIE = "0" * 64
-"""A digest of nothing here."""
 
 
 @pytest.fixture
@@ -116,9 +114,10 @@ def test_a_tree_is_its_names_and_contents(tmp_path: Path) -> None:
     copy.mkdir(parents=True)
     (copy / "a.py").write_text("a")
     assert KnownDigests(store).tree(tmp_path / "copy") == first, "where it lies does not count"
-    for entry in (store.folder / "trees").iterdir():
-        store.put("trees", entry.name, LIE.encode())
-    assert KnownDigests(store).tree(tree) == LIE
+    lie = key_of("a lie")
+    for entry in (tmp_path / "cache" / FORMAT / "trees").iterdir():
+        store.put("trees", entry.name, lie.encode())
+    assert KnownDigests(store).tree(tree) == lie
     assert KnownDigests(store, trusting=False).tree(tmp_path / "copy") == first
 
 

@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 import pytest
 
 from attnfuse import cli, incremental, output
-from attnfuse.cache.store import FORMAT, Store
+from attnfuse.store.entries import FORMAT
+from attnfuse.store.store import Store
 from tests.cli.conftest import Answer, Command, tree
 from tests.support.split import write_split
 from tools.fuzz.kills import damaged
@@ -252,10 +253,10 @@ def test_a_cache_on_a_share_that_fails(compile_: Compile, error: int, monkeypatc
         raise OSError(error, os.strerror(error))
 
     with monkeypatch.context() as patch:
-        patch.setattr("attnfuse.cache.store.tempfile.NamedTemporaryFile", fails)
+        patch.setattr("attnfuse.store.folder.tempfile.NamedTemporaryFile", fails)
         answer = compile_.run({})
     assert answer.code == 0, answer.err
-    assert f"the cache {compile_.cache / FORMAT} cannot be written: {os.strerror(error)}" in answer.err
+    assert f"the cache {compile_.cache} cannot be written: {os.strerror(error)}" in answer.err
 
 
 @pytest.mark.parametrize("now", [0, 4_102_444_800], ids=["1970", "2100"])
@@ -263,7 +264,7 @@ def test_a_clock_that_was_set(compile_: Compile, now: int, monkeypatch: pytest.M
     """Back to its beginning, or far ahead: what stands is known or made again, and is the same."""
     clock = SimpleNamespace(time=lambda: float(now), time_ns=lambda: now * 10**9, sleep=lambda _: None)
     with monkeypatch.context() as patch:
-        for module in ("attnfuse.cache.store.time", "attnfuse.cache.digests.time"):
+        for module in ("attnfuse.store.store.time", "attnfuse.cache.digests.time"):
             patch.setattr(module, clock)
         compile_.run({})
         assert compile_.made() == compile_.sound

@@ -17,11 +17,12 @@ from safetensors.numpy import load_file, save_file
 from attnfuse import compiler, incremental, pass_manager
 from attnfuse.cache import traces as traces_package
 from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.store import Store
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import TraceError
 from attnfuse.output import digest, identity
 from attnfuse.progress import Silent
+from attnfuse.store.entries import FORMAT
+from attnfuse.store.store import Store
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from attnfuse.tracing.demo import write_json
 from tests.cli.conftest import Answer, Command, tree
@@ -316,7 +317,7 @@ def test_check_makes_again_what_the_cache_tells_of(command: Command, source: Pat
     was = digest(graph).sha256.encode()
     flip_last_byte(graph)
     store = Store(cache)
-    for entry in (store.folder / "KnownGraph").iterdir():
+    for entry in (cache / FORMAT / "KnownGraph").iterdir():
         told = store.get("KnownGraph", entry.name)
         assert told is not None
         store.put("KnownGraph", entry.name, told.replace(was, digest(graph).sha256.encode()))

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.pictures import running
 from attnfuse.verify.numbers.data import data_files, read_sets
 from attnfuse_runtime.text_to_image import TextToImage
+from tests.support import film_models
 from tests.support.console import inside, logged
 from tests.support.painter import SIZE, Painted, spoil
 
@@ -35,6 +37,57 @@ def test_a_picture_is_the_loops(painted: Painted, tmp_path: Path) -> None:
     assert document["pictures"] == [str(tmp_path / "cat.png")]
     assert set(document["milliseconds"]) == {"tokenizer", "text_encoder", "unet", "scheduler", "vae_decoder"}
     assert [line for line in done.stderr.splitlines() if "step 4 of 4" in line]
+
+
+def picture(path: Path, size: int = SIZE, *channels: int) -> Path:
+    values = np.random.default_rng(size).integers(0, 256, (size, size, *channels), np.uint8)
+    Image.fromarray(values).save(path)
+    return path
+
+
+def test_a_picture_of_a_picture(painted: Painted, tmp_path: Path) -> None:
+    """The graphs are those of a text-to-image pipeline, with an encoder."""
+    image, mask = picture(tmp_path / "photo.png", SIZE, 3), picture(tmp_path / "mask.png")
+    given: list[str | Path] = ["--image", image, "--mask", mask, "--strength", "0.6", "--steps", "4", "--seed", "5"]
+    output = ("-o", tmp_path / "cat.png", "--json", "--progress", "never")
+    done = inside("run", painted.out, "--prompt", "a cat", *given, *output)
+    assert done.returncode == 0, done.stderr
+    loop = TextToImage.from_folder(painted.out, painted.out, "cpu")
+    wanted = loop("a cat", image=Image.open(image), mask=Image.open(mask), strength=0.6, steps=4, seed=5).images[0]
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "cat.png")), np.asarray(wanted))
+    document = json.loads(done.stdout)
+    assert (document["images"], document["masks"]) == ([str(image)], [str(mask)])
+    assert (document["strength"], document["steps"], document["control_images"]) == (0.6, 3, [])
+    assert "vae_encoder" in document["milliseconds"]
+
+
+def test_pictures_that_do_not_fit(painted: Painted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo = picture(Path("photo.png"), SIZE, 3)
+    picture(Path("small.png"), 64, 3)
+    Path("folder").mkdir()
+    Path("text.png").write_text("a cat")
+    Path("cut.png").write_bytes(photo.read_bytes()[:500])
+    before = files(tmp_path)
+    cases = {
+        "--image small.png": f"the image is 64x64 pixels, and the pictures that are made of it {SIZE}x{SIZE}",
+        "--image photo.png --mask small.png": "the mask is 64x64 pixels",
+        "--image photo.png --strength 1.5": "1.5 is not in the range 0<=x<=1",
+        "--image photo.png --strength 0": "strength is 0.0, of which 2 steps leave none",
+        "--control-image photo.png --control-scale 0.5": "StableDiffusionPipeline takes no control_image",
+        "--image none.png": "none.png cannot be read: No such file",
+        "--image text.png": "text.png is no picture that Pillow reads",
+        "--image cut.png": "cut.png cannot be read",
+        "--image folder": "folder cannot be read: Is a directory",
+        "--image cat.png": "cat.png would lie in or over",
+    }
+    for given, said in cases.items():
+        output = ("-o", "cat.png", "--steps", "2", "--progress", "never")
+        done = inside("run", painted.out, "--prompt", "a cat", *output, *given.split())
+        assert done.returncode == 2, given
+        (line,) = (line for line in done.stderr.splitlines() if line.lower().startswith("error:"))
+        assert said in line
+        assert files(tmp_path) == before
 
 
 def test_several_pictures_and_what_was_fed(painted: Painted, tmp_path: Path) -> None:
@@ -141,3 +194,60 @@ def test_without_the_runtime(painted: Painted, tmp_path: Path, monkeypatch: pyte
         done = inside(*arguments)
         assert done.returncode == 2
         assert "needs attnfuse_runtime, not installed here: pip install 'attnfuse[run]'" in done.stderr
+
+
+@pytest.fixture
+def filmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An output folder of Wan from pictures, whose graphs are small functions."""
+    out, kind = tmp_path / "out", "wan_last"
+    out.mkdir()
+    film_models.write_pipeline(out, kind)
+    document = film_models.manifest_of(kind)
+    for name in document["outputs"]:
+        (out / name).write_bytes(b"")
+    (out / "manifest.json").write_text(json.dumps(document))
+    monkeypatch.setattr(running, "backend", lambda name, devices: film_models.Models(kind))
+    return out
+
+
+def test_films_are_the_loops(filmed: Path, tmp_path: Path) -> None:
+    pictures = [tmp_path / "first.png", tmp_path / "last.png"]
+    for path, colour in zip(pictures, ("red", "blue"), strict=True):
+        Image.new("RGB", (30, 20), colour).save(path)
+    given = ("--prompt", "a cat", "--prompt", "snow", "--steps", "2", "--image", pictures[0], "--image", pictures[1])
+    done = inside("run", filmed, *given, "-o", tmp_path / "film.webp", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["frames"], document["size"]) == (5, [32, 16])
+    assert document["pictures"] == [str(tmp_path / f"film_{number}.webp") for number in (0, 1)]
+    film = Image.open(tmp_path / "film_1.webp")
+    times = []
+    for frame in ImageSequence.Iterator(film):  # where frames are the same, one is shown longer
+        frame.load()
+        times.append(frame.info["duration"])
+    assert (sum(times), film.size, film.format) == (round(5 * 1000 / 16), (32, 16), "WEBP")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "no image was given; give the picture that the film begins with"),
+        (["--image", "first.png"], "transformer takes the first and the last picture, and 1 were given"),
+        (["--image", "first.png"] * 3, "--image is given 3 times; a film begins with one"),
+        (
+            ["--mask", "first.png", "--strength", "0.5"],
+            "--mask and --strength are for pictures, and the pipe",
+        ),
+        (["--control-image", "first.png"], "there are no ControlNets for films"),
+        (["-o", "film.jpg"], "the film film.jpg ends in none of .webp, .png, .gif; name a file that does"),
+    ],
+)
+def test_what_does_not_fit_films(
+    filmed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (30, 20)).save("first.png")
+    before = files(tmp_path)
+    done = inside("run", filmed, "--prompt", "a cat", "-o", "film.png", "--progress", "never", *given)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert files(tmp_path) == before

@@ -38,6 +38,8 @@ def pipeline(out: Path) -> ManifestPipeline:
 
 def test_a_loop_reads_there_what_it_reads_in_the_source(compiled: Run, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    config = json.loads((whole / "vae/config.json").read_text())
+    write_json(whole / "vae/config.json", {**config, "latents_mean": [0.5, -1]})
     compiled()
     for name in ("model_index.json", "vae/config.json", "scheduler/scheduler_config.json", "tokenizer/vocab.json"):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
@@ -49,7 +51,7 @@ def test_a_loop_reads_there_what_it_reads_in_the_source(compiled: Run, whole: Pa
     assert (found.class_name, found.source, found.guidance_rows) == ("StableDiffusionPipeline", None, 2)
     assert found.timestep_dtype == "int64"
     assert (found.height, found.width, found.frames) == (16, 16, None)
-    assert found.vae == ManifestVae(scaling_factor=0.18215, latent_channels=4, scale_factor=2)
+    assert found.vae == ManifestVae(scaling_factor=0.18215, latent_channels=4, scale_factor=2, latents_mean=(0.5, -1.0))
     assert {"tokenizer/tokenizer.json", "unet/config.json"} < {*found.files}
     assert not any(name.endswith(".safetensors") for name in tree(out))
     manifest = read_manifest(out)

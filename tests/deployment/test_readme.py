@@ -63,6 +63,13 @@ def text(
     return readme(manifest, report)
 
 
+def test_of_films_the_loop_that_makes_them() -> None:
+    told = text(PIPELINE.model_copy(update={"class_name": "WanPipeline", "frames": 81}))
+    assert 'loop = TextToVideo.from_folder(".", backend="lite", devices=0)' in told
+    assert "where attnfuse-runtime has a loop for WanPipeline; else it says so" in told
+    assert "TextToImage" not in told
+
+
 def test_of_a_pipeline() -> None:
     said = text()
     assert said.startswith("# StableDiffusionPipeline for MindSpore Lite on ascend910b\n")

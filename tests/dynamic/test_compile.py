@@ -20,7 +20,7 @@ from attnfuse.mindir import codec
 from attnfuse.preflight import ComponentTypes
 from attnfuse.progress import Progress
 from attnfuse.sources import Load, PipelineSource
-from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions
+from attnfuse.tracing.contract import DYNAMIC_BATCHES, ComponentPlan, ShapeOptions
 from attnfuse.tracing.plan import plan_all
 from tests.dynamic.graphs import Make, attention, graph
 from tests.support.graphs import GraphBuilder, operators
@@ -38,6 +38,7 @@ class _Source:
     paths: Iterable[Path] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     least_bytes: int = 0
+    plans: tuple[ComponentPlan, ...] = ()
     loras: Sequence[Lora] = ()
     bases: Sequence[str] = ()
 

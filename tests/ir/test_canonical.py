@@ -86,7 +86,23 @@ def read_later(message: ModelProto) -> None:
     message.graph.node.extend(kept)
 
 
-@pytest.mark.parametrize("change", [rename, reorder, own_constants, more_weights, read_later])
+def read_copied(message: ModelProto) -> None:
+    """A copy of what is read, as where a weight is read twice: PAG's value projection is one."""
+    last = nodes(message, "Load")[-1].output[0]
+    message.primitives.add(name="t5:move", op_type="TensorMove")
+    kept = [NodeProto.FromString(node.SerializeToString()) for node in message.graph.node]
+    for node in kept:
+        node.input[:] = ["t5:copy:0" if name == last else name for name in node.input]
+    read = next(node for node in kept if node.output[0] == last)
+    copy = NodeProto.FromString(read.SerializeToString())
+    copy.name = copy.output[0] = "t5:copy:0"
+    copy.op_type, copy.input[:] = "REF::t5:move", [last]
+    kept.insert(kept.index(read) + 1, copy)
+    del message.graph.node[:]
+    message.graph.node.extend(kept)
+
+
+@pytest.mark.parametrize("change", [rename, reorder, own_constants, more_weights, read_later, read_copied])
 def test_what_says_nothing_of_what_is_computed(change: Callable[[ModelProto], None]) -> None:
     message = graph()
     change(message)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnfuse.measured import measure
 from attnfuse.pictures import align
 from attnfuse_runtime.backends import CpuBackend
 from attnfuse_runtime.pipeline import Pipeline
@@ -31,7 +32,9 @@ def test_what_is_written(golden: Path, painted: Painted, tmp_path: Path) -> None
     assert [run["file"] for run in index["runs"]] == [f"{name}_{n}.npz" for name in counts for n in range(counts[name])]
     # No manifest lists them: on another machine numbers may differ in the last digit.
     assert not any("golden" in name for name in json.loads((golden / "manifest.json").read_bytes())["outputs"])
-    assert (golden / "align.py").read_bytes() == Path(align.__file__).read_bytes()
+    for script in (align, measure):
+        path = Path(str(script.__file__))
+        assert (golden / path.name).read_bytes() == path.read_bytes()
     compiled = Pipeline.from_folder(painted.out, CpuBackend())
     for run in index["runs"]:
         path = golden / "golden" / run["file"]
@@ -58,7 +61,7 @@ def test_the_same_again_and_gone_without(golden: Path, painted: Painted) -> None
         done = inside("compile", painted.source, "-o", golden, "--progress", "never", *options)
         assert done.returncode == 0, done.stderr
         assert content() == {
-            name: data for name, data in first.items() if options or not name.startswith(("golden", "align"))
+            name: data for name, data in first.items() if options or not name.startswith(("golden", "align", "measure"))
         }
 
 
@@ -78,13 +81,15 @@ def test_what_makes_no_picture_is_refused(painted: Painted, given: list[str], sa
 
 def test_a_pipeline_without_a_loop_is_refused(painted: Painted) -> None:
     index = painted.source / "model_index.json"
-    index.write_text(index.read_text().replace("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"))
-    done = inside("compile", painted.source, "-o", painted.out.with_name("new"), "--golden", "--progress", "never")
-    assert (done.returncode, "there is no loop for StableDiffusionImg2ImgPipeline, but for" in done.stderr) == (
-        3,
-        True,
-    ), done.stderr
-    assert not painted.out.with_name("new").exists()
+    own = index.read_text()
+    for name, said in (
+        ("StableDiffusionLDM3DPipeline", "there is no loop for StableDiffusionLDM3DPipeline, but for"),
+        ("StableDiffusionImg2ImgPipeline", "a picture of a prompt, and StableDiffusionImg2ImgPipeline needs image too"),
+    ):
+        index.write_text(own.replace("StableDiffusionPipeline", name))
+        done = inside("compile", painted.source, "-o", painted.out.with_name("new"), "--golden", "--progress", "never")
+        assert (done.returncode, said in done.stderr) == (3, True), done.stderr
+        assert not painted.out.with_name("new").exists()
     graph = painted.out / "unet_graph.mindir"
     done = inside("compile", graph, "-o", painted.out.with_name("new"), "--golden")
     assert (done.returncode, "or name a pipeline" in done.stderr) == (2, True)

@@ -15,12 +15,13 @@ import pytest
 
 from attnfuse import output
 from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.store import Store, key_of
 from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.errors import OutputError, SourceError, TraceError
 from attnfuse.live.plans import plan_live
 from attnfuse.lora.inversion import GivenInversion, read_inversions, with_tokens
 from attnfuse.output import OutputPlace, OutputStage
+from attnfuse.store.entries import key_of
+from attnfuse.store.store import Store
 from attnfuse.tracing.checkpoint import is_gguf
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
 from attnfuse.tracing.tokenizer_files import NotMadeError, make_tokenizer
@@ -100,7 +101,7 @@ def test_tokens_that_are_no_text_and_texts_without_room(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "field", "rank"),
-    [("vae_decoder", "inputs", 2), ("vae_decoder", "outputs", 3), ("text_encoder", "inputs", 1)],
+    [("vae_decoder", "inputs", 2), ("vae_decoder", "outputs", 2), ("text_encoder", "inputs", 1)],
 )
 def test_graphs_of_other_inputs(name: str, field: str, rank: int, tmp_path: Path) -> None:
     write_pipeline(tmp_path)
@@ -202,7 +203,7 @@ def test_entries_of_a_cache(content: bytes, tmp_path: Path) -> None:
         processors=(),
         fixed=(),
     )
-    assert Traces(store, known).load(TraceKey(key_of("a"), ()), plan, tmp_path) is None
+    assert Traces(store, known).load(TraceKey(key_of("a"), (), {}), plan, tmp_path) is None
 
 
 def test_a_live_configuration_that_is_no_table(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from attnfuse.errors import SourceError
+from attnfuse.store.entries import FORMAT
 from tools.fuzz import byte_edits, cases, corpus, documents, outcomes, tensor_files
 from tools.fuzz.byte_edits import Thing
 from tools.fuzz.cases import Bench, Case, Kind, Seed
@@ -161,7 +162,7 @@ def test_kills_leave_what_stood(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_damaged_entries_of_a_cache_are_seen(tmp_path: Path) -> None:
-    entry = tmp_path / "attnfuse-cache-1" / "kind" / "key"
+    entry = tmp_path / FORMAT / "kind" / "key"
     entry.parent.mkdir(parents=True)
     entry.write_bytes(b"0\nx")
     assert len(list(damaged(tmp_path))) == 1

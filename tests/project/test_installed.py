@@ -23,6 +23,7 @@ PICTURE = ("run", "out", "--prompt", "a photo", "--steps", "1", "-o", "picture.p
 PROVED = {
     # Without an extra: one graph by itself.
     "": (("inspect", "graph.mindir", "--progress", "never"),),
+    "store": (("inspect", "graph.mindir", "--cache-dir", "memory://farm", "--progress", "never"),),
     "trace": ((*COMPILE, *ONE),),
     "all": ((*COMPILE, *ONE, "--verify", "full"), COMPILE, PICTURE),
 }

@@ -19,6 +19,7 @@ _REGISTER = {"identity", "legalises", "lowers", "simplifies"}
 _WRITE = {"op", "emit", "emit_many", "reduce_last"}
 """Methods of builders: their first argument is the operator that is written."""
 _OTHER_WORDS = {
+    "attnfuse/cost/kinds.py": "GE's operators",
     "attnfuse/targets/composites.py": "GE's operators",
     "attnfuse/targets/ge.py": "GE's operators",
     "attnfuse/verify/memory/liveness.py": "ONNX's operators",

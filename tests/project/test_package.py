@@ -33,21 +33,33 @@ for name in {modules!r}:
     importlib.import_module(name)
 print(len(sys.modules))
 """
-HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "huggingface_hub")
+HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "huggingface_hub", "fsspec", "distributed")
 
 # All but the last run in a subprocess with MindSpore, the last in the process of a user who has it loaded.
 IN_A_SUBPROCESS = {
     f"attnfuse.tracing.{name}"
     for name in (
         *("build", "patches", "weights", "worker"),
-        *("blocks.abstracts", "blocks.fingerprints", "blocks.guesses", "blocks.stand_ins", "blocks.tracer"),
+        *(
+            "blocks.abstracts",
+            "blocks.fingerprints",
+            "blocks.guesses",
+            "blocks.stand_ins",
+            "blocks.traced",
+            "blocks.tracer",
+        ),
         *(f"patches.{path.stem}" for path in (ROOT / "attnfuse/tracing/patches").glob("[a-z]*.py")),
     )
 }
 IN_A_SUBPROCESS.add("attnfuse.live.capture")
 
 # Beside verification itself, what asks it of parts of graphs; imported where that is begun.
-NEEDS_THE_VERIFY_EXTRA = ("attnfuse.verify.", "attnfuse.reduction.differences")
+NEEDS_THE_VERIFY_EXTRA = (
+    "attnfuse.verify.",
+    "attnfuse.reduction.differences",
+    "attnfuse.tuning.jobs",
+    "attnfuse.tuning.laboratory",
+)
 # What attnfuse-runtime brings, and what imports it, where a picture is asked for.
 RUNTIME_ALONE = ("attnfuse_runtime", "tokenizers", "PIL")
 NEEDS_THE_RUNTIME = "attnfuse.pictures."

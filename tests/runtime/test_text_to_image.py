@@ -20,6 +20,7 @@ from tests.support import forks
 from tests.support.console import attnfuse
 from tests.support.loop_models import LATENTS, SIZE, Models, components, loop, write_pipeline
 from tests.support.loops import CASES, TEXTS
+from tests.support.picture_loops import CASES as WITH_PICTURES
 
 HALF_A_LEVEL = 0.5 / 255
 ROUNDINGS = 8 * float(np.finfo(np.float32).eps)
@@ -31,7 +32,7 @@ def test_latents_pictures_and_tokens_are_mindones() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found.pop("texts") == dict.fromkeys(TEXTS, True)
-    assert found.keys() == {f"{kind}-{name}" for kind, cases in CASES.items() for name in cases}
+    assert found.keys() == {f"{kind}-{name}" for kind, cases in CASES.items() for name in cases} | {*WITH_PICTURES}
     # Latents after each step; a picture of 8 bits is off by its own rounding.
     wrong = {name: apart for name, apart in found.items() if not apart["latents"] <= ROUNDINGS}
     wrong |= {name: apart for name, apart in found.items() if not apart["pictures"] <= HALF_A_LEVEL + ROUNDINGS}
@@ -44,17 +45,17 @@ def test_a_prompt_of_150_tokens_on_the_demo_pipeline(tmp_path: Path) -> None:
     demo, out = tmp_path / "demo", tmp_path / "out"
     demo.mkdir()
     write_demo(demo)
-    wanted = ("text_encoder", "unet", "vae_decoder")
+    wanted = ("text_encoder", "unet", "vae_decoder", "vae_encoder")
     asked = [*(word for name in wanted for word in ("--component", name)), "--sequence-length", "unet=154"]
     done = attnfuse("compile", demo, *asked, "--dtype", "float32", "--no-flash", "*", "-o", out)
     assert done.returncode == 0, done.stderr
     done = forks.script("-m", "tests.support.demo_loops", str(demo), str(out))
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found.keys() == {"long", "long-off", "off"}
+    assert found.keys() == {"long", "long-off", "off", "long-image", "long-mask"}
     for name, apart in found.items():
         # A scale of 7.5 adds up what the two halves are off by, 7.5 times the one and 6.5 times the other.
-        allowed = ROUNDINGS * (1 if name.endswith("off") else 14)
+        allowed = ROUNDINGS * (1 if name.endswith(("off", "mask")) else 14)
         assert apart["latents"] <= allowed, name
         assert apart["pictures"] <= HALF_A_LEVEL + allowed, name
         if name.startswith("long"):
@@ -185,7 +186,7 @@ def test_what_graphs_have_fixed(source: Path) -> None:
         ({"eta": 0.5}, "PNDMScheduler has none"),
         ({"prompts": []}, "no prompt was given"),
         ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
-        ({"true_cfg_scale": 2.0}, "true_cfg_scale was given, which Flux alone has"),
+        ({"true_cfg_scale": 2.0}, "true_cfg_scale was given, which Flux and Qwen-Image alone have"),
     ],
 )
 def test_arguments_that_do_not_fit(source: Path, given: dict[str, Any], said: str) -> None:

@@ -5,7 +5,8 @@
 forks a child for each model and one for each way, so that every trace is the first of its process. Into `FOLDER/NAME/`,
 slashes of the name being dots, go `whole.mindir`, and the pieces or, where the model is to be traced whole, `why.txt`;
 `error.txt` where the whole trace failed; `begun.txt` says how many traces were begun for the pieces. Every repeat is
-cut out, however small, and nothing is left a function by `lazy_inline`. Worker side.
+cut out, however small, and nothing is left a function by `lazy_inline`. Of a row of `AGAIN` there is `again/`: the same
+pieces, with the blocks that the first process traced. Worker side.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from attnfuse.tracing.blocks.pieces import write_pieces
 from attnfuse.tracing.blocks.tracer import Tracer, without_lazy_inline
 from attnfuse.tracing.build import Entry, build_skeleton, compile_again, compile_cell, entered
 from attnfuse.tracing.canonical import canonicalise
-from attnfuse.tracing.contract import TensorKind, TensorSpec
+from attnfuse.tracing.contract import BlockCache, TensorKind, TensorSpec
 from attnfuse.tracing.plan import plan_all
 from attnfuse.tracing.worker import first_line
 from tests.support.block_cells import MODELS, OTHER, SAME, WIDTH
@@ -40,6 +41,10 @@ from tools.matrix.rows import given_of, shapes_of, write_group
 
 Opened: TypeAlias = Callable[[], Any]
 """Gives, as a context, the cell to trace."""
+
+
+AGAIN = ("wan/transformer-float16", "flux/text_encoder-float16")
+"""Rows that are traced a second time, with the blocks of the first."""
 
 
 class Called(Entry):
@@ -87,12 +92,22 @@ def _fingerprints(file: Path) -> None:
 
 
 def _both(name: str, place: Path) -> None:
+    """Each way in a process that built the model itself: MindSpore computes tensors in a thread, which no fork has."""
+    if not name.startswith("cells/"):
+        write_group(place / "models", _group(name))
+    cache = BlockCache(str(place / "cache"), True, None, "these tests") if name in AGAIN else None
+    in_child(partial(_one_way, name, place, "blocks", partial(_in_blocks, cache=cache)))
+    if cache is not None:
+        in_child(partial(_one_way, name, place, "again", partial(_in_blocks, cache=cache, into="again")))
+    in_child(partial(_one_way, name, place, "whole", _whole))
+
+
+def _one_way(name: str, place: Path, way: str, traced: Callable[[Opened, tuple[TensorSpec, ...], Path], None]) -> None:
     mindspore.set_device("CPU")
-    opened, inputs = _cells(name) if name.startswith("cells/") else _row(name, place)
+    opened, inputs = _cells(name) if name.startswith("cells/") else _row(name, place / "models")
     gc.collect()
     gc.freeze()
-    in_child(lambda: _timed("blocks", place, lambda: _in_blocks(opened, inputs, place)))
-    in_child(lambda: _timed("whole", place, lambda: _whole(opened, inputs, place)))
+    _timed(way, place, lambda: traced(opened, inputs, place))
 
 
 def _cells(name: str) -> tuple[Opened, tuple[TensorSpec, ...]]:
@@ -105,11 +120,13 @@ def _cells(name: str) -> tuple[Opened, tuple[TensorSpec, ...]]:
     return opened, (TensorSpec("x", (2, WIDTH), "float32"),)
 
 
-def _row(name: str, place: Path) -> tuple[Opened, tuple[TensorSpec, ...]]:
+def _group(name: str) -> str:
+    return name.rpartition("-")[0].rpartition("/")[0]
+
+
+def _row(name: str, models: Path) -> tuple[Opened, tuple[TensorSpec, ...]]:
     configuration, _, dtype = name.rpartition("-")
     group, _, component = configuration.rpartition("/")
-    models = place / "models"
-    write_group(models, group)
     (plan,) = plan_all(models, dtype, shapes_of(group), [component], given_of(models)).plans
     return partial(entered, plan, build_skeleton(plan)), plan.inputs
 
@@ -132,7 +149,11 @@ def _whole(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
     (place / "whole.mindir").write_bytes(proto.SerializeToString(deterministic=True))
 
 
-def _in_blocks(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
+def _in_blocks(
+    opened: Opened, inputs: tuple[TensorSpec, ...], place: Path, *, cache: BlockCache | None, into: str = ""
+) -> None:
+    place /= into
+    place.mkdir(exist_ok=True)
     begun = 0
 
     def compiled(cell: Any, inputs: Sequence[TensorKind]) -> Any:
@@ -142,8 +163,10 @@ def _in_blocks(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> N
 
     try:
         with opened() as cell:
-            pieces, _ = Tracer(compiled, Entry, worth=1).pieces(cell, inputs, place)
+            tracer = Tracer(compiled, Entry, worth=1, cache=cache)
+            pieces, _ = tracer.pieces(cell, inputs, place)
         (place / "begun.txt").write_text(str(begun))
+        (place / "kept.txt").write_text(str(tracer.kept))
         write_pieces(place, pieces)
     except Exception as error:
         traceback.print_exc()

@@ -18,6 +18,7 @@ from typing import Any, Final
 from unittest import mock
 
 import numpy as np
+from PIL import Image
 
 from attnfuse_runtime.backends import CpuBackend
 from attnfuse_runtime.manifest import Component, Manifest, Tensor
@@ -29,12 +30,15 @@ SEED, STEPS, LENGTH, WIDTH = 7, 2, 77, 64
 LATENTS: Final = (4, 16, 16)
 LONG: Final = "abcdefghij" * 15
 """150 tokens: a letter is one."""
+_IMAGE: Final = Image.fromarray(np.random.default_rng(SEED).integers(0, 256, (128, 128, 3), np.uint8))
 CASES: Final[Mapping[str, tuple[int, dict[str, Any]]]] = {
     "long": (2, {"prompt": LONG, "negative_prompt": "rain"}),
     "long-off": (2, {"prompt": LONG, "guidance_scale": 1.0}),
     "off": (1, {"prompt": "snow", "guidance_scale": 1.0}),
+    "long-image": (2, {"prompt": LONG, "negative_prompt": "rain", "image": _IMAGE, "strength": 0.5}),
+    "long-mask": (2, {"prompt": LONG, "guidance_scale": 1.0, "image": _IMAGE, "mask": _IMAGE.convert("L")}),
 }
-"""How many chunks the UNet takes, and arguments as mindone has them."""
+"""How many chunks the UNet takes, and arguments as the loop has them; mindone calls a mask a mask_image."""
 
 
 @contextmanager
@@ -95,6 +99,8 @@ class _Mindones:
             told = {name: Tensor(value) for name, value in given.items()}
             if component.name == "text_encoder":
                 return [self._pipe.text_encoder(told["input_ids"])[0].asnumpy()]
+            if component.name == "vae_encoder":
+                return [self._pipe.vae.encode(told["image"])[0].asnumpy()]
             if component.name == "vae_decoder":
                 return [self._pipe.vae.decode(told["latents"])[0].asnumpy()]
             sample, time = told.pop("sample"), told.pop("timestep")[0]
@@ -115,6 +121,7 @@ def _components(chunks: int) -> dict[str, Component]:
         component("text_encoder", [Tensor("input_ids", (1, LENGTH), "int64")], states),
         component("unet", [sample, Tensor("timestep", (1,), "int64"), texts], sample),
         component("vae_decoder", [Tensor("latents", (1, *LATENTS), "float32")], picture),
+        component("vae_encoder", [picture], Tensor("moments", (1, 2 * LATENTS[0], *LATENTS[1:]), "float32")),
     ]
     return {one.name: one for one in found}
 
@@ -146,6 +153,18 @@ def main(folder: Path, out: Path) -> None:
     sys.stdout.write(json.dumps(found) + "\n")
 
 
+def _taking(pipe: Any, given: Mapping[str, Any]) -> Any:
+    """The pipeline with the same models that takes these."""
+    from mindone import diffusers
+
+    if "image" not in given:
+        return pipe
+    kind = diffusers.StableDiffusionInpaintPipeline if "mask" in given else diffusers.StableDiffusionImg2ImgPipeline
+    made = kind(**pipe.components, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
 def _apart(pipe: Any, folder: Path, out: Path, chunks: int, given: dict[str, Any]) -> dict[str, float]:
     seen: list[Array] = []
 
@@ -155,8 +174,10 @@ def _apart(pipe: Any, folder: Path, out: Path, chunks: int, given: dict[str, Any
 
     texts = {f"{name}_embeds": _embeddings(pipe, given[name], chunks) for name in given if name.endswith("prompt")}
     rest = {name: value for name, value in given.items() if not name.endswith("prompt")}
-    theirs = pipe(
-        **{**(texts if chunks > 1 else given), **rest, "num_inference_steps": STEPS, "output_type": "np"},
+    named = {"mask_image" if name == "mask" else name: value for name, value in rest.items()}
+    named |= {"height": _IMAGE.height, "width": _IMAGE.width} if "mask" in rest else {}
+    theirs = _taking(pipe, rest)(
+        **{**(texts if chunks > 1 else given), **named, "num_inference_steps": STEPS, "output_type": "np"},
         generator=np.random.default_rng(SEED),
         callback_on_step_end=note,
     )[0]

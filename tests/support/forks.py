@@ -30,7 +30,9 @@ from types import ModuleType
 from typing import IO, Any, Final, NoReturn
 
 from attnfuse import processes
+from attnfuse.serialisation import to_json
 from attnfuse.tracing import runner
+from attnfuse.tracing.contract import BlockCache
 from attnfuse.tracing.runner import UNSET, environment
 from attnfuse.tracing.workers import Workers
 from tests.support.waiting import PATIENCE
@@ -79,17 +81,18 @@ def script(*arguments: str, cwd: Path | None = None, log: IO[Any] | None = None)
 
 
 @contextmanager
-def workers(jobs: int) -> Iterator[Workers]:
+def workers(jobs: int, blocks: BlockCache | None = None, memory: int | None = None) -> Iterator[Workers]:
     """`runner.workers`, of one server for all: two at a time, which whoever has one job does not ask for."""
     global _workers, _starting
-    if sys.executable != _PYTHON or not _usual(environment()):
-        with _plain_workers(jobs) as own:
+    if sys.executable != _PYTHON or not _usual(environment()) or memory is not None:
+        with _plain_workers(jobs, blocks, memory) as own:
             yield own
         return
     with _tracing:
         _workers = _workers or Workers(2, _environment())
         _starting = _starting or ThreadPoolExecutor(1)
         _starting.submit(_workers._started, ROOT).result()
+        _workers.told = None if blocks is None else to_json(blocks)
         try:
             yield _workers
         finally:

@@ -19,6 +19,7 @@ import numpy as np
 from attnfuse.tracing.demo import write_json
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.tokenizer import Tokenizer
+from tests.support import picture_loops
 from tests.support.loop_models import (
     CLASSES,
     ENCODERS,
@@ -217,7 +218,7 @@ def _replace(pipe: Any, kind: str) -> None:
             getattr(pipe, name).construct = clip_encode(name)
     model = pipe.unet if kind in ("sd", "xl") else pipe.transformer
     model.construct = denoise
-    pipe.vae.decode = lambda latents, return_dict: (ms.Tensor(decoder(latents.asnumpy())),)
+    pipe.vae.decode = lambda latents, **options: (ms.Tensor(decoder(latents.asnumpy())),)
 
 
 def _chunked(pipe: Any, kind: str, text: str) -> tuple[Any, Any]:
@@ -351,6 +352,8 @@ def main() -> None:
                     found[f"{kind}-{name}"] = _apart(pipe, Path(folder), kind, name)
                 if kind == "sd":
                     found["texts"] = _tokens(Path(folder) / "tokenizer")
+    with cpu_patches():
+        found |= picture_loops.found(_made)
     sys.stdout.write(json.dumps(found) + "\n")
 
 

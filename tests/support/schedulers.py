@@ -242,6 +242,11 @@ def _steps(scheduler: Any, case: Case, tensor: Callable[[Array], Any]) -> Iterat
     for number, output in enumerate(outputs):
         # Whole numbers as such, others as the tensor they are.
         time = times[number] if "float" in str(times.dtype).lower() else int(times[number])
+        if tensor is in_numpy.tensor:
+            flow = hasattr(scheduler, "scale_noise")
+            at = {"timestep" if flow else "timesteps": times[number : number + 1]}
+            add = scheduler.scale_noise if flow else scheduler.add_noise
+            yield f"noised{number}", add(tensor(sample), noise=tensor(sample[::-1]), **at)
         if hasattr(scheduler, "scale_model_input"):
             yield f"input{number}", scheduler.scale_model_input(here, time)
         here = scheduler.step(tensor(output), time, here, **keywords)[0]

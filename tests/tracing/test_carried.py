@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from attnfuse.tracing import carried as module
 from attnfuse.tracing.carried import Carried, PipelineFacts, VaeFacts
@@ -72,6 +74,19 @@ def test_other_facts(tmp_path: Path) -> None:
     assert carried(tmp_path).facts.vae is None
     (tmp_path / "vae" / "config.json").write_text("{")
     assert carried(tmp_path).facts.vae is None
+
+
+def test_mean_and_deviation_of_latents(tmp_path: Path) -> None:
+    """Of a configuration, or else of the weights, as LTX-Video has them; of weights that cannot be read, none."""
+    pipeline(tmp_path, vae=["diffusers", "AutoencoderKLLTXVideo"])
+    (tmp_path / "vae").mkdir()
+    write_json(tmp_path / "vae/config.json", {"latent_channels": 2, "latents_std": [2, 0.5]})
+    weights = {"latents_mean": np.array([0.25, -1], np.float16), "latents_std": np.ones(2, np.float16)}
+    save_file(weights, tmp_path / "vae/diffusion_pytorch_model.safetensors")
+    found = carried(tmp_path).facts.vae
+    assert found == VaeFacts(latent_channels=2, latents_mean=(0.25, -1.0), latents_std=(2.0, 0.5))
+    (tmp_path / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"damaged")
+    assert carried(tmp_path).facts.vae == VaeFacts(latent_channels=2, latents_std=(2.0, 0.5))
 
 
 def test_what_is_absent_is_absent(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_request_has_absolute_paths(tmp_path: Path, work: Path, monkeypatch: pyt
         trace_component(PLAN, Path("work"))
     request = json.loads((work / "request.json").read_text())
     assert request.pop("parent") != os.getpid()  # but the server's
-    assert request == {"plan": to_json(PLAN), "way": PLAN.way, "why_whole": "", "work": str(work)}
+    assert request == {"plan": to_json(PLAN), "way": PLAN.way, "why_whole": "", "work": str(work), "blocks": None}
 
 
 def test_error_of_the_worker(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,25 @@ def _each(shape: Any, dtype: Any, value: Any, count: int, constants: Constants) 
     return tuple(_describe(one, kind, held, constants) for one, kind, held in zip(*columns, strict=True))
 
 
+def to_plain(abstract: Abstract, constants: Constants | None = None) -> Any:
+    """JSON values of an abstract; with constants, also the values that its texts stand for, which are literals."""
+    if isinstance(abstract, Leaf):
+        return {"shape": list(abstract.shape), "dtype": abstract.dtype}
+    if isinstance(abstract, Fixed):
+        return {"fixed": abstract.text, **({} if constants is None else {"value": constants.value(abstract)})}
+    parts = [to_plain(part, constants) for part in abstract.parts]
+    return {"kind": abstract.kind, "parts": parts, "keys": list(abstract.keys)}
+
+
+def from_plain(told: Any, constants: Constants | None = None) -> Abstract:
+    """The abstract again; with constants, its values are remembered. Raises KeyError or TypeError for other values."""
+    if "dtype" in told:
+        return Leaf(tuple(told["shape"]), told["dtype"])
+    if "fixed" in told:
+        return Fixed(told["fixed"]) if constants is None else constants.fixed(told["fixed"], told["value"])
+    return Group(told["kind"], tuple(from_plain(part, constants) for part in told["parts"]), tuple(told["keys"]))
+
+
 def plain(abstract: Abstract) -> Abstract:
     """Dictionaries as tuples, which MindSpore makes of them while it optimises."""
     if isinstance(abstract, Group):

@@ -4,6 +4,10 @@ What goes in: the class; every Python attribute, of child cells too; hooks; atte
 of mindone and transformers, by what they hold; types and shapes of parameters, and which of them are one; tensors and
 arrays by their content. What is of an unknown kind tells a cell apart from every other, as nothing is known of what it
 does to a graph. Worker side.
+
+A digest is the same in another process, so that what was traced there stands for the cell, where nothing went in that
+is known here alone: classes and functions of the packages whose versions or sources a cache looks at are known by name,
+all others by where they lie in memory.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import enum
 import functools
 import hashlib
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -47,6 +52,12 @@ _IDENTITY = frozenset(
 _PLAIN = (bool, int, float, complex, str, bytes, range, slice, type(None), type(Ellipsis), np.generic, np.dtype)
 _PACKAGES = ("mindone", "transformers", "attnfuse")
 """Whose objects hold nothing that a graph could depend on but their attributes."""
+_BY_NAME = (*_PACKAGES, "mindspore", "builtins", "collections")
+"""Whose classes and functions are the same in every process that a cache takes for one."""
+_WHENCE = frozenset({"_name_or_path", "_commit_hash"})
+"""Attributes of configurations that say where a model lies, and nothing of it."""
+_HERE = "\0here"
+"""Begins what is known in this process alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,11 @@ class Fingerprint:
     digest: str
     parameters: tuple[Any, ...]
     size: int
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the digest is that of an equal cell in another process too."""
+        return not self.digest.startswith(_HERE)
 
 
 class Fingerprints:
@@ -100,7 +116,7 @@ class Fingerprints:
         places = [first.setdefault(id(parameter), place) for place, parameter in enumerate(parameters)]
         text = repr((_class(kind), cell._auto_prefix, members, places))
         return Fingerprint(
-            hashlib.sha256(text.encode()).hexdigest(),
+            _text_digest(text),
             tuple(parameters),
             1 + sum(child.size for _, child in children if child is not None),
         )
@@ -128,22 +144,26 @@ class Fingerprints:
         if isinstance(value, (set, frozenset)):
             return (type(value).__name__, sorted(repr(self._value(element, cell)) for element in value))
         if isinstance(value, Mapping):
-            pairs = [(self._value(key, cell), self._value(held, cell)) for key, held in value.items()]
+            told = {key: held for key, held in value.items() if key not in _WHENCE}
+            pairs = [(self._value(key, cell), self._value(held, cell)) for key, held in told.items()]
             return ("mapping", _class(type(value)), pairs, self._attributes(value, cell))
         return self._callable(value, cell)
 
     def _callable(self, value: Any, cell: Any) -> Any:
         if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, type)):
-            return ("function", getattr(value, "__qualname__", ""), self._identity(value))
+            return ("function", self._function(value))
         if isinstance(value, types.MethodType):
             owner = "self" if value.__self__ is cell else self._identity(value.__self__)
-            return ("method", id(value.__func__), owner)
+            return ("method", self._function(value.__func__), owner)
         if isinstance(value, functools.partial):
             parts = (value.func, value.args, value.keywords)
             return ("partial", [self._value(part, cell) for part in parts])
         if type(value).__module__.partition(".")[0] in _PACKAGES:
             return self._object(value, cell)
         return self._none()
+
+    def _function(self, value: Any) -> Any:
+        return _name(value) if _is_found_by_name(value) else self._identity(value)
 
     def _object(self, value: Any, cell: Any) -> Any:
         """A plain object, as an attention processor or a configuration is, or a primitive: its class and attributes."""
@@ -155,25 +175,25 @@ class Fingerprints:
             self._open.add(id(value))
             text = repr(("object", _class(type(value)), self._attributes(value, cell)))
             self._open.remove(id(value))
-            self._objects[id(value)] = hashlib.sha256(text.encode()).hexdigest()
-            self._identity(value)
+            self._objects[id(value)] = _text_digest(text)
+            self._kept.append(value)
         return self._objects[id(value)]
 
     def _attributes(self, value: Any, cell: Any) -> Any:
         held = getattr(value, "__dict__", {})
-        return [(name, self._value(one, cell)) for name, one in sorted(held.items())]
+        return [(name, self._value(one, cell)) for name, one in sorted(held.items()) if name not in _WHENCE]
 
     def _none(self) -> Any:
         return ("of an unknown kind", self._only_itself())
 
-    def _only_itself(self) -> int:
+    def _only_itself(self) -> str:
         self._unknown += 1
-        return self._unknown
+        return f"{_HERE} unknown {self._unknown}"
 
-    def _identity(self, value: Any) -> int:
-        """A number that no other object gets, as this one is kept."""
+    def _identity(self, value: Any) -> str:
+        """What no other object gets, as this one is kept."""
         self._kept.append(value)
-        return id(value)
+        return f"{_HERE} {id(value)}"
 
 
 def tensor_text(tensor: Any) -> str:
@@ -188,11 +208,36 @@ def _digest(array: Any) -> str:
 
 def _parameter(parameter: Any) -> Any:
     held = {name: value for name, value in vars(parameter).items() if isinstance(value, (bool, int, str))}
-    return (_class(type(parameter)), tuple(parameter.shape), str(parameter.dtype), parameter.requires_grad, held)
+    kind = type(parameter)
+    # MindSpore makes the class of parameters while it runs: one that adds nothing to what it is made of.
+    made = mindspore.Parameter._base_type.values()
+    told = [_class(base) for base in kind.__bases__] if kind in made else _class(kind)
+    return (told, tuple(parameter.shape), str(parameter.dtype), parameter.requires_grad, held)
 
 
 def _class(kind: type) -> Any:
-    return (kind.__module__, kind.__qualname__, id(kind))
+    return _name(kind) if _is_found_by_name(kind) else (*_name(kind), f"{_HERE} {id(kind)}")
+
+
+def _name(value: Any) -> tuple[str, str]:
+    return (value.__module__ or "", value.__qualname__)
+
+
+def _is_found_by_name(value: Any) -> bool:
+    """Whether the name of a class or function is its own, and of a package that is the same in other processes."""
+    module, name = _name(value)
+    if module.partition(".")[0] not in _BY_NAME:
+        return False
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is value
+
+
+def _text_digest(text: str) -> str:
+    """The digest of what goes in, which tells whether some of it is known here alone."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{_HERE} {digest}" if repr(_HERE)[1:-1] in text else digest
 
 
 def _is_hook(name: str, value: Any) -> bool:

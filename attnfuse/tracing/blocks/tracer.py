@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mindspore import nn
+from mindspore.train import mind_ir_pb2
 
 from attnfuse.errors import TraceError
 from attnfuse.tracing.blocks import stand_ins
@@ -39,7 +40,8 @@ from attnfuse.tracing.blocks.abstracts import (
 from attnfuse.tracing.blocks.fingerprints import Fingerprints, repeated
 from attnfuse.tracing.blocks.guesses import guessed_result, guessed_structure
 from attnfuse.tracing.blocks.pieces import Piece, PieceCall, plain_name
-from attnfuse.tracing.contract import TensorKind
+from attnfuse.tracing.blocks.traced import BlockKey, Called, KeptBlocks, Traced
+from attnfuse.tracing.contract import BlockCache, TensorKind
 from attnfuse.tracing.worker import first_line
 
 WORTH = 60
@@ -59,21 +61,6 @@ class NoBlocksError(TraceError):
 
 
 @dataclass(slots=True)
-class Traced:
-    """One traced cell: its message, what it gives, and the cells cut out of it with what they are called with.
-
-    `made` is what its graph gives: the same tensors, in a plainer structure where MindSpore does not take it.
-    """
-
-    cell: Any
-    message: Any
-    result: Abstract | None
-    made: Abstract | None
-    cut: Mapping[str, Any]
-    calls: Mapping[str, tuple[Abstract, ...]]
-
-
-@dataclass(slots=True)
 class _Attempt:
     """One trace under way: what stand-ins were called with, and what was said that they give.
 
@@ -90,15 +77,29 @@ class _Attempt:
 
 
 class Tracer:
-    """Traces one model. `entry` is the class of cells that call another, `scope` the model's in the graph."""
+    """Traces one model.
 
-    def __init__(self, compile_cell: Compile, entry: type, worth: int = WORTH) -> None:
+    `entry` is the class of cells that call another, `cache` has the blocks of other traces, `patches` are those in
+    force. `kept` counts the blocks that were traced here and are for others now.
+    """
+
+    def __init__(
+        self,
+        compile_cell: Compile,
+        entry: type,
+        worth: int = WORTH,
+        cache: BlockCache | None = None,
+        patches: tuple[str, ...] = (),
+    ) -> None:
         self._compile = compile_cell
         self._entry = entry
         self._worth = worth
         self._prints = Fingerprints()
         self._constants = Constants()
-        self._known: dict[tuple[str, tuple[Abstract, ...]], Traced] = {}
+        self._known: dict[BlockKey, Traced] = {}
+        self._kept = KeptBlocks(cache, (*patches, f"worth {worth}"), self._constants)
+        self.kept = 0
+        self._found_unfit = False  # whether a trace showed that a class or cell is not to be cut out
         self._structures: dict[str, Abstract] = {}
         self._own_structures: dict[int, Abstract] = {}  # of cells, by id, that differ in it from others of their kind
         self._patterns: dict[type, list[tuple[Abstract, tuple[int, ...]]]] = {}
@@ -126,7 +127,7 @@ class Tracer:
         with tempfile.TemporaryDirectory() as sources, without_lazy_inline(cell):
             self._writer = stand_ins.Writer(Path(sources), self._entry, self._constants)
             top = self._trace(cell, cell, inputs)
-        if not top.cut:
+        if not top.calls and not self._choose(cell):
             raise NoBlocksError(self._why_none())
         return self._written(top, folder), top.message
 
@@ -196,6 +197,11 @@ class Tracer:
     def _refuse(self, what: Any, kind: type, reason: str) -> None:
         self._whole.setdefault(id(what), f"{kind.__name__}: {reason}")
 
+    def _found(self, what: Any, kind: type, reason: str) -> None:
+        """As `_refuse`, of what a trace showed and the class alone does not."""
+        self._found_unfit = True
+        self._refuse(what, kind, reason)
+
     # --- tracing with cells cut out
 
     def _trace(self, cell: Any, entry: Any, inputs: Sequence[TensorKind]) -> Traced:
@@ -213,14 +219,37 @@ class Tracer:
             if attempt.unknown is not None and right:
                 self._learn(attempt)
             elif message is not None and right:
-                calls = {key: next(iter(called)) for key, called in attempt.calls.items()}
-                return Traced(cell, message, attempt.given, attempt.given, attempt.cut, calls)
+                return self._made(cell, message, attempt)
             if self._progress() != progress:
                 hidden = {}
             elif right and message is None and not hidden and (found := _unwritable(attempt)):
                 hidden = found
             else:
                 raise error if error is not None else NoBlocksError("its blocks give now this, now that")
+
+    def _made(self, cell: Any, message: Any, attempt: _Attempt) -> Traced:
+        """What an attempt came to in which every guess was right."""
+        names = (plain_name(parameter.name) for parameter in message.graph.parameter)
+        return Traced(
+            kind=type(cell).__name__,
+            scope=self._scopes[id(cell)],
+            parameters=self._parameters(cell),
+            owners={name: self._owners[name] for name in names if self._owners.get(name)},
+            message=message,
+            result=attempt.given,
+            made=attempt.given,
+            calls={
+                mark: Called(self._key(one, next(iter(called))), self._parameters(one), self._scopes[id(one)])
+                for mark, called in attempt.calls.items()
+                for one in (attempt.cut[mark],)
+            },
+        )
+
+    def _parameters(self, cell: Any) -> tuple[str, ...]:
+        return tuple(parameter.name for parameter in self._prints.of(cell).parameters)
+
+    def _key(self, cell: Any, told: tuple[Abstract, ...]) -> BlockKey:
+        return self._prints.of(cell).digest, told
 
     def _progress(self) -> tuple[int, ...]:
         return len(self._known), len(self._whole), len(self._own_structures)
@@ -303,7 +332,7 @@ class Tracer:
         key, told, reason = attempt.unknown
         cell = attempt.cut[key]
         if reason:
-            self._refuse(type(cell), type(cell), reason)
+            self._found(type(cell), type(cell), reason)
         else:
             self._traced_or_refused(cell, told)
 
@@ -315,7 +344,7 @@ class Tracer:
         for key, called in attempt.calls.items():
             cell = attempt.cut[key]
             if len(called) > 1:
-                self._refuse(cell, type(cell), f"it is called in {len(called)} ways")
+                self._found(cell, type(cell), f"it is called in {len(called)} ways")
                 return False
             for told, guessed in called.items():
                 found = self._traced_or_refused(cell, told)
@@ -326,24 +355,56 @@ class Tracer:
     # --- one block
 
     def _traced_or_refused(self, cell: Any, told: tuple[Abstract, ...]) -> Traced | None:
-        """What was traced of a block; None where its class is not to be cut out, as was found now."""
-        key = (self._prints.of(cell).digest, told)
+        """What was traced of a block, here or elsewhere; None where its class is found not to be cut out."""
+        key = self._key(cell, told)
         if key not in self._known:
-            kind = type(cell)
-            try:
-                traced = self._trace_block(cell, told)
-            except NoBlocksError:
-                raise
-            except Exception as error:
-                self._refuse(kind, kind, f"it cannot be traced by itself ({first_line(error)})")
-                return None
-            reason = self._why_unfit(traced)
-            if reason:
-                self._refuse(kind, kind, reason)
-                return None
-            self._known[key] = traced
-            self._remember(cell, traced, told)
+            if not (self._kept.is_there and self._is_for_all(cell)):
+                return self._traced_here(cell, told)
+            with self._kept.claimed(key):
+                if not self._recalled(cell, key):
+                    traced = self._traced_here(cell, told)
+                    if traced is not None and self._is_for_all(cell):
+                        self._kept.keep(key, traced)
+                        self.kept += 1
+                    return traced
         return self._known[key]
+
+    def _is_for_all(self, cell: Any) -> bool:
+        """Whether what is traced of a cell is what any model would have traced of an equal one.
+
+        Where it was found that a class is not to be cut out, what is traced of another cell may have one of it inside
+        that elsewhere is cut out of it.
+        """
+        return self._prints.of(cell).lasts and not self._found_unfit
+
+    def _recalled(self, cell: Any, key: BlockKey) -> bool:
+        """Take a block, and those within it, from the cache, if they are there."""
+        found = self._kept.find(key, mind_ir_pb2.ModelProto)
+        if found is None:
+            return False
+        for (digest, told), traced in found.items():
+            self._known.setdefault((digest, told), traced)
+            assert traced.result is not None
+            self._structures[digest] = traced.result
+        self._remember(cell, found[key], key[1])
+        return True
+
+    def _traced_here(self, cell: Any, told: tuple[Abstract, ...]) -> Traced | None:
+        kind = type(cell)
+        try:
+            traced = self._trace_block(cell, told)
+        except NoBlocksError:
+            raise
+        except Exception as error:
+            self._found(kind, kind, f"it cannot be traced by itself ({first_line(error)})")
+            return None
+        reason = self._why_unfit(traced)
+        if reason:
+            self._found(kind, kind, reason)
+            return None
+        self._known[self._key(cell, told)] = traced
+        self._remember(cell, traced, told)
+        return traced
 
     def _trace_block(self, cell: Any, told: tuple[Abstract, ...]) -> Traced:
         """Trace one block; of what it gives, dictionaries are taken apart, which MindSpore does not write."""
@@ -394,8 +455,8 @@ class Tracer:
         found: list[Traced] = [top]
         numbers = {id(top): 0}
         for traced in found:  # grows
-            for key, told in traced.calls.items():
-                called = self._called(traced.cut[key], told)
+            for one in traced.calls.values():
+                called = self._known[one.block]
                 if id(called) not in numbers:
                     numbers[id(called)] = len(found)
                     found.append(called)
@@ -403,25 +464,19 @@ class Tracer:
         for number, traced in enumerate(found):
             file = f"piece_{number}.mindir"
             (folder / file).write_bytes(traced.message.SerializeToString(deterministic=True))
-            calls = {key: self._call(traced.cut[key], told, numbers) for key, told in traced.calls.items()}
-            known = (plain_name(parameter.name) for parameter in traced.message.graph.parameter)
-            owners = {name: self._owners[name] for name in known if self._owners.get(name)}
-            pieces.append(Piece(file, type(traced.cell).__name__, calls, self._scopes[id(traced.cell)], owners))
+            calls = {mark: self._call(one, numbers) for mark, one in traced.calls.items()}
+            pieces.append(Piece(file, traced.kind, calls, traced.scope, dict(traced.owners)))
         return tuple(pieces)
 
-    def _called(self, cell: Any, told: tuple[Abstract, ...]) -> Traced:
-        return self._known[self._prints.of(cell).digest, told]
-
-    def _call(self, cell: Any, told: tuple[Abstract, ...], numbers: Mapping[int, int]) -> PieceCall:
-        called = self._called(cell, told)
+    def _call(self, one: Called, numbers: Mapping[int, int]) -> PieceCall:
+        called = self._known[one.block]
         assert called.made is not None
-        theirs, ours = (self._prints.of(one).parameters for one in (called.cell, cell))
         return PieceCall(
             piece=numbers[id(called)],
-            parameters={a.name: b.name for a, b in zip(theirs, ours, strict=True)},
-            arguments=[tree(abstract) for abstract in told],
+            parameters=dict(zip(called.parameters, one.parameters, strict=True)),
+            arguments=[tree(abstract) for abstract in one.block[1]],
             result=tree(called.made),
-            scope=self._scopes[id(cell)],
+            scope=one.scope,
         )
 
 

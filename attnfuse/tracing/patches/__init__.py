@@ -19,7 +19,7 @@ from attnfuse.tracing.patches.perturbed import perturbed_joint
 from attnfuse.tracing.patches.pictures import kept_levels, seen_picture, unpooled
 from attnfuse.tracing.patches.results import normed_weights, plain_results
 from attnfuse.tracing.patches.rotary import qwen_rotary, real_rotary, stacked_rotary
-from attnfuse.tracing.patches.texts import joint_sequence, masked_text
+from attnfuse.tracing.patches.texts import joint_sequence, masked_text, qwen_text
 from attnfuse.tracing.patches.videos import frame_timesteps, one_tile, unchunked, whole_video
 
 __all__ = ["TRACING", "cpu_patches", "tracing_patches"]
@@ -37,6 +37,7 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "perturbed_joint": perturbed_joint,
     "plain_results": plain_results,
     "qwen_rotary": qwen_rotary,
+    "qwen_text": qwen_text,
     "real_rotary": real_rotary,
     "seen_picture": seen_picture,
     "stacked_rotary": stacked_rotary,

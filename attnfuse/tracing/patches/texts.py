@@ -65,6 +65,37 @@ def masked_text() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def qwen_text() -> Iterator[None]:
+    """Qwen-Image hands over as many tokens as the longest prompt has, and a mask that its attention never reads.
+
+    A graph takes one number of tokens: those that no prompt has would be attended to. Here the mask keeps them out as
+    keys. What comes of their own rows is seen by no other row, and cut off at the end. Where the mask is 1 for as many
+    tokens as mindone hands over, in every row, the result is mindone's.
+    """
+    from mindone.diffusers.models.transformers.transformer_qwenimage import QwenDoubleStreamAttnProcessor2_0
+
+    original = QwenDoubleStreamAttnProcessor2_0.__call__
+
+    def call(  # type: ignore[no-untyped-def]
+        self,
+        attn,
+        hidden_states,
+        encoder_hidden_states=None,
+        encoder_hidden_states_mask=None,
+        attention_mask=None,
+        image_rotary_emb=None,
+    ):
+        kept = encoder_hidden_states_mask.bool()
+        seen = mint.cat([kept, mint.ones(hidden_states.shape[:2], dtype=kept.dtype)], dim=1)
+        return original(
+            self, attn, hidden_states, encoder_hidden_states, None, seen.unsqueeze(1).unsqueeze(2), image_rotary_emb
+        )
+
+    with mock.patch.object(QwenDoubleStreamAttnProcessor2_0, "__call__", call):
+        yield
+
+
 def _turns(theta: float, dim: int, places: int) -> Any:
     """cos and sin of the angles of each place along one axis, (places, dim / 2, 2), as mindone makes them."""
     frequencies = 1.0 / np.power(theta, np.arange(0, dim, 2) / dim)

@@ -41,6 +41,9 @@ PLAIN_RESULTS = "plain_results"
 QWEN_ROTARY = "qwen_rotary"
 """For Qwen-Image's rotary tables."""
 
+QWEN_TEXT = "qwen_text"
+"""For the mask of Qwen-Image's texts."""
+
 REAL_ROTARY = "real_rotary"
 """For rotary tables of complex numbers."""
 

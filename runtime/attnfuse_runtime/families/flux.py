@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from attnfuse_runtime.errors import InputError, PipelineError
-from attnfuse_runtime.families.base import Canvas, Conditions, FlowFamily, Text, given, joined, longest
+from attnfuse_runtime.errors import InputError
+from attnfuse_runtime.families.base import Canvas, Conditions, Text, given, joined, longest, same_length
+from attnfuse_runtime.families.packing import SIDE, PackedFamily
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.prompts import Prompt
 from attnfuse_runtime.watching import Clock
 
-_SIDE = 2
-"""Latents along the side of what is packed into one token."""
 
-
-class Flux(FlowFamily):
+class Flux(PackedFamily):
     """One run a step, and a second one for a negative prompt where `true_cfg_scale` asks for it."""
 
     GUIDANCE = 3.5
@@ -25,12 +22,7 @@ class Flux(FlowFamily):
     def check(self) -> None:
         """Raise PipelineError for another scheduler, and where texts are of another length than T5's."""
         super().check()
-        t5 = self.setup.pipeline.manifest.components["text_encoder_2"].inputs[0].shape[-1]
-        if self.tokens > 0 and t5 not in (-1, self.tokens):
-            raise PipelineError(
-                f"transformer takes texts of {self.tokens} tokens and text_encoder_2 gives {t5}; compile both for one "
-                "length."
-            )
+        same_length(self, "text_encoder_2")
 
     def chunks(self, prompts: Sequence[Prompt]) -> int:
         """One: of CLIP the transformer takes the pooled text alone, and T5 is compiled for the length that it takes."""
@@ -64,7 +56,7 @@ class Flux(FlowFamily):
         """Texts, positions of tokens, and how strongly the prompt guides."""
         states, pooled = joined(sides)
         *_, height, width = canvas.latents
-        rows, columns = np.indices((height // _SIDE, width // _SIDE), np.float32).reshape(2, -1)
+        rows, columns = np.indices((height // SIDE, width // SIDE), np.float32).reshape(2, -1)
         same: dict[str, Array] = {
             "img_ids": np.stack([np.zeros_like(rows), rows, columns], axis=-1),
             "txt_ids": np.zeros((states.shape[1], 3), np.float32),
@@ -73,34 +65,3 @@ class Flux(FlowFamily):
             same["guidance"] = np.asarray(self.GUIDANCE if guidance_scale is None else guidance_scale, np.float32)
         pooled = given("text", pooled, "text_encoder")
         return Conditions({"encoder_hidden_states": states, "pooled_projections": pooled}, same)
-
-    def begin(self, steps: int, canvas: Canvas) -> None:
-        """Evenly spaced noise levels, with the shift of a picture of this size where the scheduler has one."""
-        _, tokens, _ = self.packed_shape(canvas)
-        levels = [float(one) for one in np.linspace(1.0, 1 / max(steps, 1), max(steps, 0))]
-        self.scheduler.set_timesteps(steps, mu=self.shift(tokens), sigmas=levels)
-
-    def time(self, timestep: Any) -> Array:
-        """Of 1 for noise, where the scheduler has a thousand."""
-        return np.asarray(timestep, np.float32) / np.float32(1000)
-
-    def packed_shape(self, canvas: Canvas) -> tuple[int, ...]:
-        """[pictures, tokens, 4 × channels]."""
-        count, channels, height, width = canvas.latents
-        return count, (height // _SIDE) * (width // _SIDE), channels * _SIDE * _SIDE
-
-    def packed(self, latents: Array) -> Array:
-        """Two by two."""
-        count, channels, height, width = latents.shape
-        parts = latents.reshape(count, channels, height // _SIDE, _SIDE, width // _SIDE, _SIDE)
-        return parts.transpose(0, 2, 4, 1, 3, 5).reshape(count, -1, channels * _SIDE * _SIDE)
-
-    def unpacked(self, latents: Array, canvas: Canvas) -> Array:
-        """The reverse."""
-        count, channels, height, width = canvas.latents
-        parts = latents.reshape(count, height // _SIDE, width // _SIDE, channels, _SIDE, _SIDE)
-        return parts.transpose(0, 3, 1, 4, 2, 5).reshape(canvas.latents)
-
-    def multiple(self) -> int:
-        """What is packed."""
-        return _SIDE

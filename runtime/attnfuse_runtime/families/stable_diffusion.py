@@ -55,6 +55,10 @@ class StableDiffusion(Family):
         states, _ = joined(sides)
         return Conditions({"encoder_hidden_states": states})
 
+    def scaled(self, latents: Array) -> Array:
+        """Latents as the denoiser works on them, of those that the VAE made: the reverse of `unscaled`."""
+        return latents * np.float32(self.setup.vae.get("scaling_factor", 0.18215))
+
 
 class StableDiffusionXL(StableDiffusion):
     """Two text encoders; the UNet takes a pooled text and sizes too. The refiner has the second encoder alone."""
@@ -74,19 +78,42 @@ class StableDiffusionXL(StableDiffusion):
         """States, pooled texts, and sizes: the original's, where the picture was cut out of it, and its own."""
         states, pooled = joined(sides)
         pooled = given("text_embeds", pooled, "text_encoder_2")
-        sizes = np.tile(np.asarray([*canvas.pixels, 0, 0, *canvas.pixels], np.float32), (len(pooled), 1))
+        rows = [
+            self.sizes(canvas, away=number < len(sides) - 1) for number, one in enumerate(sides) for _ in one.states
+        ]
+        sizes = np.asarray(rows, np.float32)
         return Conditions({"encoder_hidden_states": states, "text_embeds": pooled, "time_ids": sizes})
 
-    def unscaled(self, latents: Array) -> Array:
+    def sizes(self, canvas: Canvas, *, away: bool) -> Sequence[float]:
+        """The numbers of a picture, or of what it is guided away from."""
+        return [*canvas.pixels, 0, 0, *canvas.pixels]
+
+    def scaled(self, latents: Array) -> Array:
         """With the VAE's own mean and deviation, where it has those."""
-        latents = super().unscaled(latents)
+        own = self._own(latents.shape[1])
+        if own is None:
+            return super().scaled(latents)
+        mean, deviation = own
+        return np.asarray(super().scaled(latents - mean) / deviation)
+
+    def unscaled(self, latents: Array) -> Array:
+        """The reverse."""
+        latents, own = super().unscaled(latents), self._own(latents.shape[1])
+        if own is None:
+            return latents
+        mean, deviation = own
+        return np.asarray(latents * deviation + mean)
+
+    def _own(self, channels: int) -> tuple[Array, Array] | None:
+        """Mean and deviation of the VAE's latents [1, channels, 1, 1]."""
         mean, deviation = self.setup.vae.get("latents_mean"), self.setup.vae.get("latents_std")
         if mean is None or deviation is None:
-            return latents
-        if any(len(one) not in (1, latents.shape[1]) for one in (mean, deviation)):
-            raise PipelineError(
-                f"the VAE's configuration has means and deviations of {len(mean)} and {len(deviation)} channels, and "
-                f"latents have {latents.shape[1]}; take the pipeline's own."
-            )
-        deviation, mean = (np.asarray(one, np.float32).reshape(1, -1, 1, 1) for one in (deviation, mean))
-        return np.asarray(latents * deviation + mean)
+            return None
+        for name, numbers in (("mean", mean), ("deviation", deviation)):
+            if len(numbers) not in (1, channels):
+                raise PipelineError(
+                    f"the VAE's configuration has the {name} of {len(numbers)} channels, and latents have {channels}; "
+                    "take the pipeline's own."
+                )
+        mean, deviation = (np.asarray(one, np.float32).reshape(1, -1, 1, 1) for one in (mean, deviation))
+        return mean, deviation

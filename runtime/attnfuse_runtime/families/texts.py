@@ -23,12 +23,14 @@ _POOLED = ("text_embeds", "pooler_output")
 class Encoded:
     """What one encoder made: states [texts, chunks × length, width] and a pooled text [texts, width] of each.
 
-    None where its graph gives no such thing. The pooled text is that of the first chunk, without weights.
+    None where its graph gives no such thing. The pooled text is that of the first chunk, without weights. `mask`
+    [texts, chunks × length] is 1 for a token and 0 for padding.
     """
 
     states: Array | None
     pooled: Array | None
     cut: tuple[str, ...]
+    mask: Array
 
 
 class TextEncoder:
@@ -39,10 +41,10 @@ class TextEncoder:
         self._pipeline = pipeline
         self._tokenizer = tokenizer
         inputs = pipeline.manifest.components[name].inputs
-        if [(one.name, len(one.shape)) for one in inputs] != [("input_ids", 2)]:
+        if not inputs or len(inputs[0].shape) != 2:
             raise PipelineError(
-                f"the graph {name} takes {', '.join(map(str, inputs)) or 'nothing'}, and not input_ids of "
-                "[texts, tokens]; compile it for this pipeline."
+                f"the graph {name} takes {', '.join(map(str, inputs)) or 'nothing'}, and not texts of [rows, "
+                "tokens]; compile it for this pipeline."
             )
         self._own = max(inputs[0].shape[-1], 0)
 
@@ -71,15 +73,18 @@ class TextEncoder:
         with clock("tokenizer"):
             weights = [one.weights for one in prompts]
             tokens = self._tokenizer([one.text for one in prompts], length, chunks=chunks, weights=weights)
+        rows = {"input_ids": tokens.ids.reshape(-1, length)}
+        if any(one.name == "attention_mask" for one in self._pipeline.manifest.components[self.name].inputs):
+            rows["attention_mask"] = tokens.mask.reshape(-1, length)
         with clock(self.name):
-            found = run_rows(self._pipeline[self.name], {"input_ids": tokens.ids.reshape(-1, length)})
+            found = run_rows(self._pipeline[self.name], rows)
         states = next((found[name] for name in _STATES if name in found), None)
         pooled = next((found[name] for name in _POOLED if name in found), None)
         if states is not None:
             states = states.reshape(len(prompts), chunks * length, -1)
         if states is not None and any(one is not None for one in weights):
             states = weighted(states, tokens.weights)
-        return Encoded(states, None if pooled is None else pooled[::chunks], tokens.cut)
+        return Encoded(states, None if pooled is None else pooled[::chunks], tokens.cut, tokens.mask)
 
 
 def weighted(states: Array, weights: Array) -> Array:

@@ -80,6 +80,22 @@ class Scheduler(ABC, Generic[AnyOptions]):
         """What the model is given for the sample at this timestep."""
         return sample
 
+    def begin_at(self, number: int) -> None:
+        """Take `timesteps[number]` for the first: those before it are left out, of a picture that begins with another.
+
+        Raises SchedulerError where there is no such timestep.
+        """
+        if not 0 <= number < len(self.timesteps):
+            raise SchedulerError(
+                f"there is no timestep {number} of {len(self.timesteps)} to begin at; give a lower one."
+            )
+
+    def add_noise(self, sample: Array, noise: Array, number: int) -> Array:
+        """The sample with as much noise as there is at `timesteps[number]`, in the type of `sample`."""
+        signal, level = self._mixture(number)
+        wide = np.result_type(sample.dtype, np.float32)
+        return np.asarray(signal * sample.astype(wide) + level * noise.astype(wide)).astype(sample.dtype)
+
     def step(
         self, output: Array, timestep: float, sample: Array, *, generator: Generators = None, eta: float = 0.0
     ) -> Array:
@@ -111,6 +127,10 @@ class Scheduler(ABC, Generic[AnyOptions]):
     def _step(self, output: Array, timestep: float, sample: Array, draw: Draw, eta: float) -> Array:
         """One step, all arrays of one type."""
 
+    @abstractmethod
+    def _mixture(self, number: int) -> tuple[float, float]:
+        """What a picture, and noise, are multiplied with in the sample at `timesteps[number]`."""
+
     def _taken(self, output: Array) -> Array:
         """The part of the model's output that is used."""
         return output
@@ -139,8 +159,13 @@ class SigmaScheduler(Scheduler[AnyOptions]):
         """Take these, at the first of them."""
         self.timesteps, self.sigmas, self._at = timesteps, sigmas.astype(np.float32), None
 
+    def begin_at(self, number: int) -> None:
+        """As that of every scheduler; of a timestep that is there twice, the one that is meant."""
+        super().begin_at(number)
+        self._at = number
+
     def _here(self, timestep: float) -> int:
-        """The number of the step. The first is looked up, so that a picture can begin in the middle.
+        """The number of the step. The first is looked up, where `begin_at` did not tell it.
 
         Of a timestep that is there twice it is the second, as in mindone; but where the first two are the same it is
         the first, as mindone would lack a noise level at the end.

@@ -46,6 +46,10 @@ class DDIMScheduler(Scheduler[DDIMOptions]):
             )
         self.timesteps = timesteps
 
+    def _mixture(self, number: int) -> tuple[float, float]:
+        left = float(self._left[int(self.timesteps[number])])
+        return left**0.5, (1 - left) ** 0.5
+
     def _step(self, output: Array, timestep: float, sample: Array, draw: Draw, eta: float) -> Array:
         to = int(timestep) - self._gap
         here, there = float(self._left[int(timestep)]), float(self._left[to]) if to >= 0 else self._final

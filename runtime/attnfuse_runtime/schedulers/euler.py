@@ -63,6 +63,9 @@ class _Euler(SigmaScheduler[AnyOptions]):
         found: Array = sample.astype(wide) / (sigma**2 + 1) ** 0.5
         return found.astype(sample.dtype)
 
+    def _mixture(self, number: int) -> tuple[float, float]:
+        return 1.0, float(self.sigmas[number])
+
     def _timesteps(self, steps: int) -> Array:
         return spaced(self.options, steps, whole=False).astype(np.float32)
 

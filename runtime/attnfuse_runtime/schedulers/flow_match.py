@@ -63,6 +63,8 @@ class FlowMatchEulerDiscreteScheduler(SigmaScheduler[FlowMatchOptions]):
         levels = self._own(steps) if sigmas is None else np.asarray(sigmas, np.float32)
         levels = shifted(levels, options.shift) if mu is None else self._dynamic(levels, mu)
         if options.shift_terminal:
+            if levels[-1] == 1:
+                raise SchedulerError("a single step cannot end at the scheduler's shift_terminal; ask for two or more.")
             levels = 1 - (1 - levels) * ((1 - options.shift_terminal) / (1 - levels[-1]))
         if options.use_karras_sigmas or options.use_exponential_sigmas:
             largest = levels[0] if options.sigma_max is None else options.sigma_max
@@ -84,6 +86,10 @@ class FlowMatchEulerDiscreteScheduler(SigmaScheduler[FlowMatchOptions]):
     def _dynamic(self, levels: Array, mu: float) -> Array:
         factor = math.exp(mu) if self.options.time_shift_type == "exponential" else mu
         return np.asarray(factor / (factor + (1 / levels - 1)))
+
+    def _mixture(self, number: int) -> tuple[float, float]:
+        sigma = float(self.sigmas[number])
+        return 1 - sigma, sigma
 
     def _step(self, output: Array, timestep: float, sample: Array, draw: Draw, eta: float) -> Array:
         self._no_eta(eta)

@@ -115,6 +115,10 @@ class Multistep(SigmaScheduler[AnyOptions]):
         noise = sigma if self.options.use_flow_sigmas else sigma * alpha
         return Level(alpha, noise, math.log(alpha / noise) if noise else math.inf)
 
+    def _mixture(self, number: int) -> tuple[float, float]:
+        level = self._level(number)
+        return level.alpha, level.sigma
+
     def _end(self) -> int:
         """One more than the largest timestep that may be taken."""
         return self.options.num_train_timesteps

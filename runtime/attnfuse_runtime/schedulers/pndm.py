@@ -76,6 +76,10 @@ class PNDMScheduler(Scheduler[PNDMOptions]):
             self.timesteps = np.concatenate([self._warm_up, times[_WARM_UP - 1 :]])
         self._forget()
 
+    def _mixture(self, number: int) -> tuple[float, float]:
+        left = float(self._left[int(self.timesteps[number])])
+        return left**0.5, (1 - left) ** 0.5
+
     def _step(self, output: Array, timestep: float, sample: Array, draw: Draw, eta: float) -> Array:
         self._no_eta(eta)
         move = self._runge_kutta if self._taken_steps < len(self._warm_up) else self._multistep

@@ -44,6 +44,7 @@ def stepped(case: Case, dtype: type[np.floating[Any]]) -> Iterator[tuple[str, Ar
     sample, outputs = drawn(case, len(scheduler.timesteps))
     here, generator = sample.astype(dtype), np.random.default_rng(SEED)
     for number, (time, output) in enumerate(zip(scheduler.timesteps, outputs, strict=True)):
+        yield f"noised{number}", scheduler.add_noise(sample.astype(dtype), sample[::-1].astype(dtype), number)
         yield f"input{number}", scheduler.scale_model_input(here, time)
         here = scheduler.step(output.astype(dtype), time, here, generator=generator, eta=case.eta)
         yield f"sample{number}", here
@@ -68,7 +69,8 @@ def test_timesteps_and_noise_levels(mindones: dict[str, Array], name: str) -> No
 @pytest.mark.parametrize("name", CASES)
 def test_each_step(mindones: dict[str, Array], name: str) -> None:
     found = {what: apart(mine, mindones.get(f"{name}/{what}", mine)) for what, mine in stepped(CASES[name], np.float64)}
-    assert f"{name}/sample{len(begun(CASES[name]).timesteps) - 1}" in mindones
+    last = len(begun(CASES[name]).timesteps) - 1
+    assert {f"{name}/sample{last}", f"{name}/noised{last}"} <= mindones.keys()
     assert {what: share for what, share in found.items() if not share < TOLERANCE} == {}
 
 

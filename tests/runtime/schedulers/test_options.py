@@ -73,6 +73,7 @@ def test_what_is_refused(kind: str, config: dict[str, object], said: str) -> Non
         ("FlowMatchEulerDiscrete", {"use_dynamic_shifting": True}, {"steps": 5}, "needs mu"),
         ("FlowMatchEulerDiscrete", {}, {"steps": 5, "mu": 0.5}, "does not take mu"),
         ("FlowMatchEulerDiscrete", {}, {"steps": 5, "sigmas": [1.0]}, "1 sigmas were given for 5"),
+        ("FlowMatchEulerDiscrete", {"shift_terminal": 0.1}, {"steps": 1}, "a single step cannot end"),
         ("UniPCMultistep", {}, {"steps": 5, "mu": 0.5}, "was given mu"),
         (
             "DDIM",

@@ -12,7 +12,6 @@ from tests.support.checkpoints import SD21_UNET, SMALL_VAE, XL_TEXT_ENCODER, XL_
 from tests.support.recorder.record import (
     FLOW,
     MASK,
-    NOT_READ,
     ONE_SHAPE,
     PICTURE,
     SQUARE,
@@ -105,12 +104,9 @@ _QWEN: Final = Recording(
     },
     FLOW,
     WIDE,
-    otherwise={"transformer: encoder_hidden_states_mask = [1, 512] int64": NOT_READ},
     words=_QWEN_WORDS,
 )
 _QWEN_CONTROLLED: Final = {
-    **_QWEN.otherwise,
-    "controlnet: encoder_hidden_states_mask = [1, 512] int64": NOT_READ,
     "controlnet: img_shapes is [(": ONE_SHAPE,
     "transformer: img_shapes is [(": ONE_SHAPE,
 }
@@ -119,7 +115,6 @@ _EDIT: Final = varied(
     {"text_encoder": encoders.QWEN_2_5_VL_SEEING},
     {"image": PICTURE},
     words=525,
-    otherwise={"transformer: encoder_hidden_states_mask = [1, 1862] int64": NOT_READ},
 )
 _LUMINA: Final = Recording(
     {
@@ -378,9 +373,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     ),
     "QwenImageEditPipeline": _EDIT,
     "QwenImageEditInpaintPipeline": varied(_EDIT, call=_INPAINTED),
-    "QwenImageEditPlusPipeline": varied(
-        _EDIT, words=523, otherwise={"transformer: encoder_hidden_states_mask = [1, 699] int64": NOT_READ}
-    ),
+    "QwenImageEditPlusPipeline": varied(_EDIT, words=523),
     "LuminaPipeline": _LUMINA,
     "LuminaText2ImgPipeline": _LUMINA,
     "Lumina2Pipeline": _LUMINA_2,

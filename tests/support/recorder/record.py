@@ -62,7 +62,6 @@ WITHOUT_A_PROMPT: Final = (
 )
 CAST: Final = "the first thing the model does is to turn them into its own type"
 SINGLE_VAE: Final = "published autoencoders are in float32, as this is not"
-NOT_READ: Final = "the model takes it, and reads it nowhere"
 WRITTEN: Final = "an earlier call has less: it is the last with the rest masked"
 TAKEN_APART: Final = "it returns a record, which a graph cannot: what it calls is traced"
 ONE_SHAPE: Final = "the model takes the first of a list of lists, or the list"

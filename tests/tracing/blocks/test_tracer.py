@@ -48,6 +48,7 @@ CELLS: dict[str, tuple[int, int] | str] = {
 }
 """Models of `tests.support.block_cells`: how many kinds of block in how many places, or why they are traced whole."""
 
+AGAIN = ("wan/transformer-float16", "flux/text_encoder-float16")  # as `tests.support.both_ways` has it
 ROWS = (
     "flux/text_encoder-float16",
     "alone/llama_4dmask/model-float16",
@@ -116,6 +117,20 @@ def test_rows_of_the_matrix(both_ways: BothWays, name: str, tmp_path: Path) -> N
     assert parameters(made) == parameters(whole(place))
     assert report(made, tmp_path / "blocks") == report(whole(place), tmp_path / "whole")
     assert not out_of_place(made)
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_blocks_of_another_process_are_not_traced_again(both_ways: BothWays, name: str) -> None:
+    place = both_ways(ROWS) / name.replace("/", ".")
+    again = place / "again"
+    assert int((place / "kept.txt").read_text()) >= len(read_pieces(place)) - 1 > 0
+    assert (again / "kept.txt").read_text() == "0"
+    begun = int((again / "begun.txt").read_text())
+    assert begun < int((place / "begun.txt").read_text()), "what is around them, again where a guess is wrong"
+    assert begun <= 2
+    made = put_together(again)
+    assert codec.serialise(made) == codec.serialise(put_together(place))
+    assert canonical_hash(made) == canonical_hash(whole(place))
 
 
 def out_of_place(message: ModelProto) -> list[str]:

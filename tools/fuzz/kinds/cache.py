@@ -13,7 +13,6 @@ from typing import Any
 from attnfuse import pass_manager
 from attnfuse.cache import digests as digests_of
 from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.store import FORMAT, Store, key_of
 from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.component import Component
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights
@@ -22,6 +21,8 @@ from attnfuse.output import FileDigest, OutputPlace, identity
 from attnfuse.policy import Policy
 from attnfuse.rewriting import Rewritten, rewrite
 from attnfuse.serialisation import to_json
+from attnfuse.store.entries import FORMAT, key_of
+from attnfuse.store.store import Store
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, Traced
 from tests.support.graphs import transformer
@@ -131,7 +132,7 @@ def _load_trace(folder: Path, store: Store) -> None:
     )
     if plan.folder.is_dir():
         with tempfile.TemporaryDirectory() as work:
-            Traces(store, KnownDigests(None)).load(TraceKey(_KEY, ()), plan, Path(work))
+            Traces(store, KnownDigests(None)).load(TraceKey(_KEY, (), {}), plan, Path(work))
 
 
 def _hostile(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from attnfuse.tracing.folder import read_json
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE, ONE_CONTROLNET
-from attnfuse.tracing.specs.patch_names import QWEN_ROTARY
+from attnfuse.tracing.specs.patch_names import QWEN_ROTARY, QWEN_TEXT
 from attnfuse.tracing.specs.pictures.flux import guided
 from attnfuse.tracing.specs.record import SAMPLE, FixedSetting, Input, Output, PipelineFamily, Spec
 from attnfuse.tracing.specs.shared.controlnets import (
@@ -132,7 +132,14 @@ def qwen_constants(context: SpecContext) -> Mapping[str, Any]:
     }
 
 
-# The pipeline hands over a mask of the text too, which nothing in the model reads.
+# In mindone nothing reads the mask, and texts are as long as they are: see the patch.
+_TEXT_MASK = Input(
+    "encoder_hidden_states_mask",
+    ("rows", "tokens"),
+    "int64",
+    note="1 for as many tokens as the longest prompt has, in every row: the pipeline hands over no others",
+)
+
 QWEN_IMAGE_TRANSFORMER = Spec(
     class_name="QwenImageTransformer2DModel",
     library="diffusers",
@@ -142,6 +149,7 @@ QWEN_IMAGE_TRANSFORMER = Spec(
     inputs=(
         Input("hidden_states", ("rows", "image_tokens", "in_channels"), note="latents packed two by two"),
         Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        _TEXT_MASK,
         Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
         Input("guidance", ("rows",), "float32", when=guided, only="guidance_embeds is set"),
         Input(
@@ -155,7 +163,7 @@ QWEN_IMAGE_TRANSFORMER = Spec(
     ),
     outputs=SAMPLE,
     constants=qwen_constants,
-    patches=(QWEN_ROTARY,),
+    patches=(QWEN_ROTARY, QWEN_TEXT),
     fixed_settings=(
         LORA_SCALE,
         FixedSetting(
@@ -190,13 +198,14 @@ QWEN_IMAGE_CONTROLNET = Spec(
             note="the picture of conditions, encoded by the VAE and packed",
         ),
         Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        _TEXT_MASK,
         Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
         CONDITIONING_SCALE,
     ),
     outputs=(Output("controlnet_block_{i}", "result[{i}]", lambda context: controlnet_blocks(context, "num_layers")),),
     sizes=_qwen_sizes,
     constants=qwen_constants,
-    patches=(QWEN_ROTARY,),
+    patches=(QWEN_ROTARY, QWEN_TEXT),
     fixed_settings=(ONE_CONTROLNET,),
 )
 

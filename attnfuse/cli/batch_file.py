@@ -1,0 +1,163 @@
+"""The file of `attnfuse batch`: compiles, each an output and options of `attnfuse compile`.
+
+    cache-dir = "s3://bucket/farm"          # as the option has it, which comes first
+    [defaults]                              # options of all
+    soc = "910B4"
+    [[compile]]
+    source = "./stable-diffusion-v1-5"
+    output = "out/sd15-{soc}-{size}"        # {option}: a compile for each
+    each.soc = ["910B4", "310P3"]
+    each.size = ["512x512", "768x512"]
+
+Options are called as on the command line, without dashes in front; one that may be repeated takes a list.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from attnfuse.cli.compile import compile_command, compile_request
+from attnfuse.cli.request import SourceOptions
+from attnfuse.errors import UsageError
+from attnfuse.farm.batch import Entry
+from attnfuse.names import suggestion
+from attnfuse.store.places import Place, place_of
+
+_NOT_HERE: Final = frozenset(
+    ("as_json", "cache_dir", "cache_key", "check", "dry_run", "print_after", "print_to", "progress", "time_passes")
+)
+"""Parameters of compile that are the batch's, or that write nothing."""
+_OF_COMPILE: Final = (
+    "output",
+    "reporters",
+    "dry_run",
+    "check",
+    "level",
+    "seed",
+    "data",
+    "again",
+    "golden",
+    "max_memory",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFile:
+    """What the file says: its compiles, options by name, and the cache."""
+
+    compiles: tuple[Mapping[str, Any], ...]
+    cache: Place | None
+
+
+def read_batch(file: Path) -> BatchFile:
+    """Read it. Raises UsageError where it cannot be read, or says what it cannot."""
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"the batch {file} cannot be read: {error.strerror or error}.") from None
+    except ValueError as error:  # of TOML and of UTF-8
+        raise UsageError(f"the batch {file} is no TOML: {error}.") from None
+    for name in document:
+        if name not in ("cache-dir", "compile", "defaults"):
+            raise UsageError(f"the batch {file} has an unknown key {name!r}; {suggestion(name, _KEYS)}")
+    defaults, listed, cache = document.get("defaults", {}), document.get("compile", []), document.get("cache-dir")
+    if (
+        not isinstance(defaults, dict)
+        or not isinstance(listed, list)
+        or not all(isinstance(one, dict) for one in listed)
+    ):
+        raise UsageError(f"the batch {file}: defaults is a table, and compile a list of tables ([[compile]]).")
+    if not listed:
+        raise UsageError(f"the batch {file} names no compile; begin one with [[compile]].")
+    if cache is not None and not (isinstance(cache, str) and cache):
+        raise UsageError(f"the batch {file}: cache-dir is a folder or a URL, as text.")
+    compiles = []
+    for number, one in enumerate(listed, 1):
+        where = f"the batch {file}, compile {number}"
+        compiles += list(_spread({**defaults, **one}, where))
+    return BatchFile(tuple(compiles), None if cache is None else place_of(cache))
+
+
+_KEYS: Final = ("cache-dir", "defaults", "compile")
+
+
+def entries_of(batch: BatchFile, file: Path, shared: Sequence[str]) -> list[Entry]:
+    """Its compiles, with the options that all share. Raises UsageError for one that compile would refuse."""
+    found: dict[Path, Entry] = {}
+    for options in batch.compiles:
+        output = Path(str(options.get("output", "")))
+        where = f"the batch {file}, output {output}"
+        if not options.get("output") or not options.get("source"):
+            raise UsageError(f"the batch {file}: each compile has a source and an output.")
+        if output.resolve() in found:
+            raise UsageError(f"{where} is that of two compiles; name another, or have {{option}} in it.")
+        arguments = [*_arguments(options, where), *shared, "--", str(options["source"])]
+        found[output.resolve()] = Entry(tuple(arguments), _request(arguments, where), output)
+    return list(found.values())
+
+
+def _spread(options: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
+    """A compile for each of what `each` lists."""
+    each = options.pop("each", {})
+    if not isinstance(each, dict) or not all(isinstance(values, list) and values for values in each.values()):
+        raise UsageError(f'{where}: each is a table of lists, such as each.soc = ["910B4", "310P3"].')
+    for values in itertools.product(*each.values()):
+        chosen = dict(zip(each, values, strict=True))
+        one = {**options, **chosen}
+        if chosen and isinstance(one.get("output"), str):
+            named = {name: str(value).rstrip("/").rpartition("/")[2] for name, value in chosen.items()}
+            try:
+                one["output"] = one["output"].format(**named)
+            except (KeyError, IndexError, ValueError):
+                raise UsageError(
+                    f"{where}: output may have {', '.join(f'{{{name}}}' for name in named)} in it."
+                ) from None
+        yield one
+
+
+def _arguments(options: Mapping[str, Any], where: str) -> Iterator[str]:
+    """The options as on the command line."""
+    known = {name.lstrip("-"): option for option in _options() for name in option.opts if name.startswith("--")}
+    for name, value in options.items():
+        if name == "source":
+            continue
+        if name not in known:
+            raise UsageError(f"{where}: compile has no option {name!r} here; {suggestion(name, known)}")
+        option = known[name]
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, list) and not option.multiple:
+            raise UsageError(f"{where}: {name} is one value, not a list; each.{name} makes a compile for each.")
+        for one in values:
+            if option.is_flag != isinstance(one, bool) or not isinstance(one, (bool, int, float, str)):
+                kind = "true or false" if option.is_flag else "a text or a number"
+                raise UsageError(f"{where}: {name} is {kind}, not {one!r}.")
+            if not isinstance(one, bool):
+                yield f"--{name}={one}"
+            elif one:
+                yield f"--{name}"
+            elif option.secondary_opts:
+                yield option.secondary_opts[0]
+
+
+def _options() -> list[click.Option]:
+    """The options that a compile of a batch may have."""
+    found = (one for one in compile_command.params if isinstance(one, click.Option))
+    return [one for one in found if one.name not in _NOT_HERE]
+
+
+def _request(arguments: Sequence[str], where: str) -> Any:
+    try:
+        given = compile_command.make_context("compile", list(arguments)).params
+        own = {name: given.pop(name) for name in _OF_COMPILE}
+        return compile_request(SourceOptions(**given), **own)
+    except click.ClickException as error:
+        raise UsageError(f"{where}: {error.format_message()}") from None
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None

@@ -1,0 +1,231 @@
+"""A component rewritten by one assignment after the other: the time estimated of each result, and its error measured.
+
+A result is measured once, by the digest of its graph. With a cache folder that holds beyond this run: what was measured
+of the same graphs, weights and inputs by the same sources and libraries is not measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from attnfuse.component import Component
+from attnfuse.decisions import SiteRecord
+from attnfuse.errors import SourceError
+from attnfuse.incremental import Incremental
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
+from attnfuse.mindir import codec, dtypes, external
+from attnfuse.mindir.schema import TensorProto
+from attnfuse.pass_manager import Pass
+from attnfuse.policy import Policy
+from attnfuse.rewriting import rewrite
+from attnfuse.targets import Target
+from attnfuse.tuning.choices import Assignment
+from attnfuse.tuning.units import Unit, policy_for
+from attnfuse.verify.numbers.comparison import EXECUTORS, Side
+from attnfuse.verify.numbers.measuring import Inputs, Yardstick, inputs_of
+from attnfuse.verify.numbers.weights import (
+    WeightProvider,
+    by_name,
+    drawn_weights,
+    edited_from,
+    first_of,
+    kept_in,
+    stored_weights,
+)
+
+_ERROR, _EXACT, _ESTIMATE = "MeasuredError", "MeasuredExact", "MeasuredEstimate"
+_KEPT_BYTES = 2**23
+"""Graphs of no more bytes are kept from their estimate until they are measured; larger ones are made again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A result: what became of each site, the graph, and the estimated seconds of one run."""
+
+    sites: tuple[SiteRecord, ...]
+    data: bytes
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What is done to a component."""
+
+    component: Component
+    target: Target
+    passes: Sequence[Pass]
+
+    def by(self, policy: Policy) -> Made:
+        """Its graph by a policy. Raises as `rewrite` does, and SourceError where its time cannot be estimated."""
+        rewritten, data = rewrite(self.component, policy, self.target, self.passes)
+        after = rewritten.cost.after
+        if after is None:
+            raise SourceError(
+                f"component {self.component.name} cannot be tuned, as what its graph takes is not known: "
+                f"{rewritten.cost.not_estimated.rstrip('.')}."
+            )
+        return Made(rewritten.sites, data, after.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Values of a component's weights, for its own graph and for rewrites of it. `drawn` are those that have none."""
+
+    original: WeightProvider
+    rewritten: WeightProvider
+    count: int
+    drawn: int
+
+    @classmethod
+    def of(cls, component: Component, seed: int, work: Path) -> Weights:
+        """Those of the source, and drawn ones where it has none; `work` is a folder for large ones."""
+        proto = component.parse()
+        folder = work / component.name  # another component may have other weights of these names
+        folder.mkdir()
+        here = {external.parameter_name(p): p for p in external.parameters(proto)}
+        drawn = 0
+        if component.original is not None:
+            own = by_name(stored_weights(proto, component.original), here)
+            drawn = sum(not external.has_data(parameter) for parameter in here.values())
+        else:
+            own = kept_in(_streamed(component), folder)
+        original = first_of(own, kept_in(drawn_weights(seed), folder))
+        return cls(original, first_of(edited_from(original, here), original), len(here), drawn)
+
+
+def _streamed(component: Component) -> WeightProvider:
+    """Values of a checkpoint, in the types that the graph declares."""
+    stored = component.stored()
+
+    def read(parameter: TensorProto) -> Array | None:
+        chunks = stored.read(external.parameter_name(parameter), [])
+        dtype = dtypes.from_wire(parameter.data_type)
+        if chunks is None or dtype is None:
+            return None
+        return np.frombuffer(b"".join(chunks), dtype.numpy).reshape(tuple(parameter.dims))
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """A result: the digest of its graph, and the estimated seconds of one run; `data` where it is kept."""
+
+    digest: str
+    seconds: float
+    data: bytes | None
+
+
+@dataclass(slots=True)
+class Bench:
+    """What estimates and measures one component, by assignments of forms to `units`.
+
+    `tell` is told of each measurement. `known` is asked before anything is run.
+    """
+
+    rewriting: Rewriting
+    units: Sequence[Unit]
+    yardstick: Yardstick
+    weights: Weights
+    known: Incremental
+    of: str
+    tell: Callable[[str], None]
+    estimates: dict[Assignment, Estimated] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        rewriting: Rewriting,
+        units: Sequence[Unit],
+        files: Sequence[Path],
+        seed: int,
+        known: Incremental,
+        work: Path,
+        tell: Callable[[str], None],
+    ) -> tuple[Bench, Inputs]:
+        """For a component, on the inputs of the files or drawn ones. Raises as `inputs_of` and `Weights.of` do."""
+        model = Model(rewriting.component.parse())
+        inputs = inputs_of(model, files, seed)
+        weights = Weights.of(rewriting.component, seed, work)
+        yardstick = Yardstick(Side(model, weights.original), inputs)
+        of = json.dumps([known.source_of(rewriting.component), inputs.told, seed, EXECUTORS])
+        return cls(rewriting, units, yardstick, weights, known, of, tell), inputs
+
+    def take(self, assignment: Assignment, made: Made) -> None:
+        """A result that was made already."""
+        kept = made.data if len(made.data) <= _KEPT_BYTES else None
+        self.estimates[assignment] = found = Estimated(hashlib.sha256(made.data).hexdigest(), made.seconds, kept)
+        self.known.keep(_ESTIMATE, self._key_of(assignment), json.dumps([found.digest, found.seconds]).encode())
+
+    def seconds(self, assignment: Assignment) -> float:
+        """See `search.Laboratory`."""
+        return self._estimated(assignment).seconds
+
+    def error(self, assignment: Assignment, what: str) -> float:
+        """See `search.Laboratory`."""
+        estimated = self._estimated(assignment)
+        if estimated.digest not in self.errors:
+            self.errors[estimated.digest] = found = self._measured(estimated, assignment)
+            off = f"off by {found:.2e}" if np.isfinite(found) else "not finite"
+            self.tell(f"{self.rewriting.component.name}: {what}: {off}")
+        if estimated.data is not None:
+            self.estimates[assignment] = Estimated(estimated.digest, estimated.seconds, None)
+        return self.errors[estimated.digest]
+
+    def expect(self, runs: int) -> None:
+        """See `search.Laboratory`."""
+        self.yardstick.expect(runs)
+
+    def is_of(self, assignment: Assignment, data: bytes) -> bool:
+        """Whether the assignment gives that graph."""
+        return self._estimated(assignment).digest == hashlib.sha256(data).hexdigest()
+
+    def _estimated(self, assignment: Assignment) -> Estimated:
+        if assignment not in self.estimates:
+            told = self.known.told(_ESTIMATE, self._key_of(assignment))
+            if told is None:
+                self.take(assignment, self._made(assignment))
+            else:
+                digest, seconds = json.loads(told)
+                self.estimates[assignment] = Estimated(digest, seconds, None)
+        return self.estimates[assignment]
+
+    def _key_of(self, assignment: Assignment) -> list[str]:
+        """What the graph of an assignment is made of and by."""
+        said = [[unit.module, choice.settings] for unit, choice in zip(self.units, assignment, strict=True)]
+        passes = [f"{type(step).__module__}.{type(step).__qualname__} {step!r}" for step in self.rewriting.passes]
+        component, target = self.rewriting.component, self.rewriting.target
+        return [self.of, json.dumps([component.name, component.owner, said, passes, target.runtime, target.soc])]
+
+    def _made(self, assignment: Assignment) -> Made:
+        return self.rewriting.by(policy_for(self.rewriting.component.asked_as, self.units, assignment))
+
+    def _measured(self, estimated: Estimated, assignment: Assignment) -> float:
+        key = [self.of, estimated.digest]
+        told = self.known.told(_ERROR, key)
+        if told is not None:
+            return float(told)
+        self._recall_exact()
+        data = estimated.data or self._made(assignment).data
+        graph = Model(codec.parse(data, self.rewriting.component.where))
+        error = self.yardstick.error(Side(graph, self.weights.rewritten))
+        self.known.keep(_ERROR, key, repr(error).encode())
+        return error
+
+    def _recall_exact(self) -> None:
+        """The original's float64 values, as an earlier run has them; else they are run, and kept."""
+        if self.yardstick.is_known:
+            return
+        kept = self.known.told(_EXACT, [self.of])
+        if kept is not None:
+            self.yardstick.recall(kept)
+        elif self.known.keeps and (made := self.yardstick.kept()) is not None:
+            self.known.keep(_EXACT, [self.of], made)

@@ -1,0 +1,117 @@
+"""A batch: what is traced, what is compiled, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from attnfuse.cli.batch_file import BatchFile, entries_of
+from attnfuse.errors import TraceError
+from attnfuse.farm.batch import How, Outcome, Result, run_batch
+from attnfuse.farm.state import BatchState
+from attnfuse.farm.units import Answer
+from attnfuse.tracing.contract import ComponentPlan, TracedComponent
+from tests.cli.conftest import tree
+from tests.farm.conftest import Here, write_pipeline
+from tests.support.console import inside
+from tests.support.split import write_split
+from tests.support.tracer import Tracer, stand_in
+
+pytestmark = pytest.mark.usefixtures("tracer", "compiles_here")
+
+
+class Run:
+    """Batches in one folder, and what the last one told as it went on."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.said: list[tuple[int, int, str]] = []
+
+    def __call__(self, *compiles: Mapping[str, object], tool: str = "this", cache: str = "cache") -> Outcome:
+        self.said.clear()
+        shared = [f"--cache-dir={self.place / cache}"]
+        entries = entries_of(BatchFile(tuple(compiles), None), self.place / "batch.toml", shared)
+        how = How(Here, 1, {}, tool, lambda done, total, what: self.said.append((done, total, what)))
+        return run_batch(entries, BatchState(self.place / "state"), how)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def compile_(place: Path, source: str, output: str, **options: object) -> Mapping[str, object]:
+    return {"source": str(place / source), "output": str(place / output), **options}
+
+
+def test_what_compiles_share_is_traced_once(run: Run, tracer: Tracer) -> None:
+    for name in ("a", "b"):
+        write_pipeline(run.place / name)
+    compiles = [
+        compile_(run.place, source, f"{source}-{soc}", soc=soc) for source in ("a", "b") for soc in ("910B4", "310P3")
+    ]
+    outcome = run(*compiles)
+    assert [result.errors for result in outcome.results] == [()] * 4
+    assert (outcome.code, outcome.traced, outcome.kept) == (0, 1, 0), "the pipelines are the same but for their place"
+    assert tracer.traced == ["unet"]
+    assert [result.code for result in outcome.results] == [0, 0, 0, 0]
+    assert outcome.results[0].totals["sites"] == 2
+    assert [(done, total) for done, total, _ in run.said] == [(n + 1, 5) for n in range(5)]
+    assert tree(run.place / "a-910B4").keys() == tree(run.place / "b-910B4").keys()
+    for source in ("a", "b"):
+        assert inside("compile", run.place / source, "-o", run.place / "alone", "--soc", "910B4").returncode == 0
+        (run.place / "alone").rename(run.place / f"{source}-alone")
+        assert tree(run.place / f"{source}-alone") == tree(run.place / f"{source}-910B4")
+
+
+def test_what_is_finished_is_not_done_again(run: Run, tracer: Tracer) -> None:
+    write_pipeline(run.place / "a")
+    graph = write_split(run.place / "g")
+    compiles = [compile_(run.place, "a", "out"), compile_(run.place, f"g/{graph.name}", "out.mindir")]
+    assert not any(result.before for result in run(*compiles).results)
+    before = tree(run.place)
+    again = run(*compiles)
+    assert [result.before for result in again.results] == [True, True]
+    assert (again.code, again.traced, run.said) == (0, 0, [])
+    assert tree(run.place) == before
+    (run.place / "out" / "manifest.json").write_text("{}")
+    assert [result.before for result in run(*compiles).results] == [False, True]
+    assert [result.before for result in run(*compiles, cache="another").results] == [True, True]
+    assert [result.before for result in run(*compiles, tool="another").results] == [False, False]
+    assert tracer.traced == ["unet"]
+
+
+def test_one_that_fails_keeps_none_of_the_others(run: Run, tracer: Tracer, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pipeline(run.place / "a")
+    write_pipeline(run.place / "b")
+    config = run.place / "b" / "unet" / "config.json"
+    config.write_text(config.read_text().replace("{", '{\n "sample_size": 32,', 1))
+
+    def trace(plan: ComponentPlan, work: Path) -> TracedComponent:
+        if plan.folder.parent.name == "b":
+            raise TraceError("component unet cannot be traced: not today.")
+        return tracer(plan, work)
+
+    stand_in(monkeypatch, trace)
+    compiles = [compile_(run.place, source, f"out-{source}") for source in ("none", "b", "a")]
+    outcome = run(*compiles)
+    assert [result.code for result in outcome.results] == [3, 3, 0]
+    assert outcome.code == 3
+    assert "does not exist" in outcome.results[0].errors[0]
+    assert "cannot be traced: not today" in outcome.results[1].errors[0]
+    assert list(outcome.failed.values()) == ["component unet cannot be traced: not today"]
+    assert [result.before for result in run(*compiles).results] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"), [((0, 0), 0), ((0, 5, 1), 1), ((2, 3, 1), 3), ((3, 4), 4), ((4, 70), 70), ((139,), 139)]
+)
+def test_the_exit_code_is_that_of_the_worst(run: Run, codes: Sequence[int], code: int) -> None:
+    graph = write_split(run.place / "g")
+    shared = {"source": str(graph), "output": str(run.place / "out.mindir")}
+    (entry,) = entries_of(BatchFile((shared,), None), run.place / "batch.toml", [])
+    outcome = Outcome([Result(entry, found) for found in codes])
+    assert outcome.code == outcome.to_json()["exit_code"] == code
+    assert Answer() == Answer("")

@@ -1,0 +1,112 @@
+"""Workers of a Dask cluster on this machine, one of them killed on the way: the same bytes, and each block once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnfuse.cli.batch_file import entries_of, read_batch
+from attnfuse.errors import UsageError
+from attnfuse.farm.batch import How, Outcome, run_batch
+from attnfuse.farm.cluster import Cluster, Tls
+from attnfuse.farm.local import LocalWorkers
+from attnfuse.farm.state import BatchState
+from attnfuse.store.store import Store
+from tests.cli.conftest import tree
+from tests.support.console import attnfuse, environment
+from tests.support.fluxes import LAYERS, write_fluxes
+from tests.support.waiting import PATIENCE, wait_for
+
+SIZES = ("64x64", "96x64")
+
+
+@contextmanager
+def started(*arguments: str, said: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`dask` with these arguments."""
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments], env=environment(), stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+def batch(place: Path, out: str) -> Path:
+    """Three pipelines in two sizes, into one folder."""
+    file = place / f"{out}.toml"
+    text = f"[defaults]\nsequence-length = ['11']\neach.size = {json.dumps(SIZES)}\n"
+    for name in LAYERS:
+        text += f"[[compile]]\nsource = '{place / name}'\noutput = '{place / out / name}-{{size}}'\n"
+    file.write_text(text)
+    return file
+
+
+def test_no_scheduler_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attnfuse.farm.cluster._CONNECT_SECONDS", 0.2)
+    with pytest.raises(UsageError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1: "):
+        Cluster("tcp://127.0.0.1:1", Tls())
+    with pytest.raises(UsageError, match=r"no Dask scheduler answers at tls://127\.0\.0\.1:1: "):
+        Cluster("tls://127.0.0.1:1", Tls(ca=Path("none.pem")))
+
+
+@pytest.mark.slow
+@pytest.mark.mindspore
+def test_three_pipelines_in_two_sizes(tmp_path: Path) -> None:
+    write_fluxes(tmp_path)
+    address = tmp_path / "scheduler.json"
+    where = ["--scheduler-file", str(address)]
+    with ExitStack() as stack:
+        alone = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        stack.enter_context(started("scheduler", *where, *alone, said=tmp_path / "scheduler.log"))
+        wait_for(address.exists)
+        one = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "6GiB", "--host", "127.0.0.1"]
+        one += ["--local-directory", str(tmp_path)]
+        workers = [
+            stack.enter_context(started("worker", *where, *one, said=tmp_path / f"worker-{n}.log")) for n in range(2)
+        ]
+        found = json.loads(address.read_text())["address"]
+        wait_for(lambda: all("Registered to" in (tmp_path / f"worker-{n}.log").read_text() for n in range(2)))
+
+        def kill(done: int, total: int, what: str) -> None:
+            if done == 1:
+                os.kill(workers[0].pid, signal.SIGKILL)
+
+        spread = do(tmp_path, "spread", kill, lambda: Cluster(found, Tls()))
+    assert (spread.code, spread.failed) == (0, {})
+    assert spread.traced >= 5, "one that was killed may have put its trace there, and told nobody"
+    entries = [one for one in Store(tmp_path / "spread.cache").listed() if one.kind == "blocks"]
+    reports = [
+        json.loads((tmp_path / "spread" / f"{n}-{s}" / "report.json").read_text()) for n in LAYERS for s in SIZES
+    ]
+    kinds = [report["components"][0]["traced"]["kinds"] for report in reports]
+    assert min(kinds) > 0
+    assert 0 < spread.blocks <= len(entries) == sum(kinds) // len(LAYERS), (
+        "one that was killed tells nothing of its own"
+    )
+    local = do(tmp_path, "local", lambda done, total, what: None, lambda: LocalWorkers(1))
+    assert (local.traced, local.blocks) == (6, len(entries))
+    assert tree(tmp_path / "spread") == tree(tmp_path / "local")
+    size = ["--size", SIZES[0], "--sequence-length", "11"]
+    done = attnfuse("compile", tmp_path / "c", "-o", tmp_path / "plain", *size, "--progress", "never")
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "plain") == tree(tmp_path / "local" / f"c-{SIZES[0]}")
+
+
+def do(place: Path, out: str, done: Any, workers: Any) -> Outcome:
+    """The batch, with a cache of its own."""
+    file = batch(place, out)
+    entries = entries_of(read_batch(file), file, [f"--cache-dir={place / out}.cache"])
+    (place / out).mkdir()
+    return run_batch(entries, BatchState(place / f"{out}.json"), How(workers, 2, {}, "this", done))
