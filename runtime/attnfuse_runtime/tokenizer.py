@@ -19,6 +19,10 @@ _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """What CLIP takes for a word: an ending, letters, one digit, or other marks."""
 
 
+_LONGEST = 1 << 20
+"""Tokens of a text: transformers writes 10^30 where a tokenizer knows no length."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """Texts as numbers.
@@ -109,10 +113,10 @@ class Tokenizer:
     def _room(self, length: int) -> int:
         """The tokens of a text in a chunk of this length. Raises InputError where there are none."""
         room = (length or self.length) - len(self._before) - len(self._after)
-        if room < 1:
+        if not 1 <= room <= _LONGEST:
             raise InputError(
-                f"a text of {length or self.length} tokens has no room for words beside those that begin and end it; "
-                "compile for longer texts."
+                f"a text of {length or self.length} tokens has no room for words beside what begins and ends it, or "
+                "is longer than any graph takes; compile for texts of another length."
             )
         return room
 

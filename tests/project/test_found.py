@@ -19,6 +19,7 @@ from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.errors import OutputError, SourceError, TraceError
 from attnfuse.live.plans import plan_live
 from attnfuse.lora.inversion import GivenInversion, read_inversions, with_tokens
+from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import OutputPlace, OutputStage
 from attnfuse.store.entries import key_of
 from attnfuse.store.store import Store
@@ -89,6 +90,8 @@ def test_tokens_that_are_no_text_and_texts_without_room(tmp_path: Path) -> None:
     folder = tmp_path / "tokenizer"
     with pytest.raises(InputError, match="has no room for words"):
         Tokenizer.from_folder(folder).chunks(["a"], 2)
+    with pytest.raises(InputError, match="longer than any graph takes"):
+        Tokenizer.from_folder(folder).chunks(["a"], 10**30)
     for length in (0, -1, "77"):
         changed(folder / "tokenizer_config.json", model_max_length=length)
         with pytest.raises(FolderError, match="how long one is"):
@@ -164,6 +167,13 @@ def test_tokenizers(
     with pytest.raises(NotMadeError, match=said):
         make_tokenizer(tmp_path, "CLIPTokenizer")
     assert capfd.readouterr().out == ""
+
+
+def test_a_header_of_no_places(tmp_path: Path) -> None:
+    text = b'{"x": {"dtype": "F16", "shape": [], "data_offsets": [0, 1e999]}}'
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(SourceError, match="is not a safetensors file or is truncated"):
+        TensorFile(tmp_path / "model.safetensors")
 
 
 def test_a_pipe_beside_weights(tmp_path: Path) -> None:

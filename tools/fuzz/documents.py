@@ -117,7 +117,10 @@ def edited_toml(random: Random, content: bytes) -> tuple[bytes, str]:
     except (ValueError, RecursionError):
         return content, ""
     document, told = edit(random, document)
-    return to_toml(document), told
+    try:
+        return to_toml(document), told
+    except RecursionError:
+        return content, ""
 
 
 def to_toml(document: Any) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import re
+import struct
 import zipfile
 import zlib
 from functools import cache
@@ -73,7 +75,7 @@ def edit_archive(random: Random, files: Files) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             held = [(info.filename, archive.read(info)) for info in archive.infolist()]
-    except (OSError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError):
+    except (OSError, ValueError, RuntimeError, EOFError, lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error):
         return ""
     if not held:
         return ""
