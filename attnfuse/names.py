@@ -1,4 +1,4 @@
-"""Words of messages: how many of something, and what to say where a name that the user gave is unknown.
+"""Words of messages, and names: how many of something, what to say where a name is unknown, and where a path leads.
 
 Imports nothing of the project.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 
 
 def nearest(given: str, known: Iterable[str], *, similarity: float = 0.5) -> str | None:
@@ -37,6 +38,12 @@ def counted(count: int, noun: str) -> str:
 def shortened(text: str, most: int) -> str:
     """The text, or as much of its beginning as fits into so many characters."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def leads_out(name: str) -> bool:
+    """Whether the name of a file, relative to a folder, is no path below that folder."""
+    path = PurePosixPath(name)
+    return not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name
 
 
 def some(keys: Sequence[str]) -> str:

@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
 
 from attnfuse.errors import OutputError, SourceError, UsageError
+from attnfuse.names import leads_out
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
@@ -286,12 +287,16 @@ class OutputStage:
         try:
             _remove_dead(parent)
             self._hidden, self._lock = _hidden_folder(parent)
+            self.root = self._hidden / "out"
+            self.work = self._hidden / "work"
+            try:
+                self.root.mkdir()
+                self.work.mkdir()
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
         except OSError as error:
             raise OutputError(f"the output {target.path} cannot be written: {error.strerror or error}.") from None
-        self.root = self._hidden / "out"
-        self.work = self._hidden / "work"
-        self.root.mkdir()
-        self.work.mkdir()
 
     def __enter__(self) -> Self:
         return self
@@ -303,8 +308,8 @@ class OutputStage:
         os.close(self._lock)
 
     def write(self, name: str, chunks: Iterable[bytes]) -> FileDigest:
-        """Write and sync a new file. Raises OutputError where the disk refuses."""
-        path = self.root / name
+        """Write and sync a new file. Raises OutputError where the disk refuses, or the name leads out of the output."""
+        path = self._inside(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with path.open("wb") as file:
@@ -318,8 +323,8 @@ class OutputStage:
         return found
 
     def adopt(self, name: str, source: Path, known: FileDigest) -> FileDigest:
-        """Hard-link an existing file, or copy it where links cannot reach."""
-        path = self.root / name
+        """Hard-link an existing file, or copy it where links cannot reach. Raises OutputError as `write` does."""
+        path = self._inside(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(source.resolve(), path)
@@ -329,6 +334,12 @@ class OutputStage:
                     raise SourceError(f"{source} changed while it was read; compile again.") from None
         self.files[name] = known
         return known
+
+    def _inside(self, name: str) -> Path:
+        """Where a file of that name is gathered."""
+        if leads_out(name):
+            raise OutputError(f"a file called {name!r} would lie outside of {self.place.path}; nothing was written.")
+        return self.root / name
 
     def publish(self) -> None:
         """Move everything to its place. Raises OutputError where that fails; the place is then as it was."""
@@ -340,9 +351,10 @@ class OutputStage:
                 self._publish_file()
             else:
                 self._publish_folder()
-            _sync(target.path.parent)
         except OSError as error:
             raise OutputError(f"the output {target.path} cannot be written: {error.strerror or error}.") from None
+        with suppress(OSError):  # it is there, and whole: only whether it outlives a power cut is not known
+            _sync(target.path.parent)
 
     def _publish_folder(self) -> None:
         target = self.place.path

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -38,6 +38,17 @@ from attnfuse.processes import Terminated, stop_once
 from attnfuse.version import __version__
 
 ERROR_SCHEMA = "attnfuse.error/1"
+_LOST = "{} cannot be read or written any more: "
+_REFUSED = {
+    errno.ENOSPC: "there is no space left where the result is written; free some and run again.",
+    errno.EDQUOT: "the quota is used up where the result is written; free some space and run again.",
+    errno.EFBIG: "{} would be larger than a file may be (ulimit -f); allow more and run again.",
+    errno.EROFS: "{} lies on a file system that is read-only; name another place, or have it be written to.",
+    errno.EMFILE: "more files are open than may be (ulimit -n); allow more and run again.",
+    errno.EIO: f"{_LOST}the device has an error; look at the system's log.",
+    errno.ESTALE: f"{_LOST}the share that it lies on went away; run again when it is there.",
+}
+"""What is said where the system refuses, wherever that is met: none of it is a defect of attnfuse."""
 
 
 def main() -> NoReturn:
@@ -63,9 +74,14 @@ def _leave(code: int | str | None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     encode_what_cannot_be()
+    return ended(arguments, lambda: cli.main(list(arguments), prog_name="attnfuse", standalone_mode=False))
+
+
+def ended(arguments: Sequence[str], work: Callable[[], object]) -> int:
+    """Do the work of a command with these arguments; its exit code, errors told in a sentence."""
     stdout = sys.stdout
     try:
-        code = cli.main(list(arguments), prog_name="attnfuse", standalone_mode=False)
+        code = work()
     except click.exceptions.Abort:
         say("interrupted; nothing was written.")
         return _told(arguments, "Interrupted", "interrupted; nothing was written.", exit_codes.INTERRUPTED)
@@ -82,9 +98,9 @@ def run(arguments: Sequence[str]) -> int:
             message = f"the name {shortened(str(error.filename), 120)} is longer than that of a file can be."
             say(f"error: {message}")
             return _told(arguments, "UsageError", message, UsageError.exit_code)
-        if error.errno != errno.ENOSPC:
+        if error.errno not in _REFUSED:
             return _defect(arguments, error)
-        message = "there is no space left where the result is written; free some and run again."
+        message = _REFUSED[error.errno].format(error.filename or "a file")
         say(f"error: {message}")
         return _told(arguments, "OutputError", message, OutputError.exit_code)
     except PluginError as error:

@@ -260,8 +260,13 @@ def _write_config(model: Any, folder: Path) -> None:
     _write_settings(folder / "config.json", content)
 
 
-def _write_settings(path: Path, content: dict[str, Any]) -> None:
-    """As diffusers and transformers write them, without the place that they were loaded from."""
+def _write_settings(path: Path, content: Any) -> None:
+    """As diffusers and transformers write them, without the place that they were loaded from.
+
+    Raises TraceError where it is no table.
+    """
+    if not isinstance(content, dict):
+        raise TraceError(f"the configuration of {path.parent.name} is no table, but a {type(content).__name__}.")
     kept = {name: value for name, value in content.items() if name != "_name_or_path"}
     path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -244,7 +244,9 @@ def _with_tokens(content: bytes, file: str, tokens: Sequence[str], part: str, ro
         known: dict[str, int] = {**document["model"]["vocab"]}
         own = list(document["added_tokens"])
         known |= {one["content"]: one["id"] for one in own}
-    except (ValueError, KeyError, TypeError):
+        if not all(isinstance(number, int) for number in known.values()):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise SourceError(f"{file} of the source has no vocabulary that tokens can be added to.") from None
     first = max(known.values(), default=-1) + 1
     if first != rows:

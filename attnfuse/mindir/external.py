@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Container, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import ModelProto, TensorProto
+from attnfuse.names import leads_out
 
 HEADER = b"\x01" + bytes(63)
 ALIGNMENT = 64
@@ -102,11 +103,10 @@ def check_weights(model: ModelProto, where: Path, *, required: bool) -> dict[str
 
 def _confined(folder: Path, location: str, name: str, where: Path) -> Path:
     """The file at `location` below `folder`, or a SourceError."""
-    pure = PurePosixPath(location)
     message = f"parameter {name!r} of {where} lies in {location!r}"
-    if not location or pure.is_absolute() or ".." in pure.parts or "\0" in location:
+    if leads_out(location):
         raise SourceError(f"{message}, which is not a path below the graph's folder; export the model again.")
-    path = folder / pure
+    path = folder / location
     try:
         real = path.resolve(strict=True)
         mode = real.stat().st_mode

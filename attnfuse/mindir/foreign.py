@@ -78,7 +78,7 @@ def _length_differs(path: Path, head: bytes) -> str:
     try:
         entries = json.loads(text).items()
         ends = [int(entry["data_offsets"][1]) for key, entry in entries if key != "__metadata__"]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError):
         return ""
     wanted = 8 + length + max(ends, default=0)
     if size < wanted:

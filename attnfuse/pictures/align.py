@@ -128,6 +128,8 @@ def _aligned(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
         if options.component and name not in options.component:
             continue
         path = folder / FOLDER / run["file"]
+        if path.parent != folder / FOLDER:
+            raise ValueError(f"{folder / FOLDER / INDEX} names {run['file']!r}, which is no file of its folder.")
         if hashlib.sha256(path.read_bytes()).hexdigest() != run["sha256"]:
             raise ValueError(f"{path} is not what was written: its digest differs.")
         with np.load(path, allow_pickle=False) as arrays:

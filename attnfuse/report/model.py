@@ -9,16 +9,35 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
+from attnfuse.names import leads_out
 from attnfuse.output import MANIFEST_SCHEMA, FileDigest
 from attnfuse.policy import Rule
 from attnfuse.tracing.contract import FixedValue, SizeFacts, TensorSpec, Traced
 from attnfuse.version import __version__
+
+
+def _below(name: str) -> str:
+    if leads_out(name):
+        raise ValueError(f"{name!r} is no path below the output's folder")
+    return name
+
+
+def _one(name: str) -> str:
+    if leads_out(name) or "/" in name:
+        raise ValueError(f"{name!r} is no name that a file can have")
+    return name
+
+
+FileName: TypeAlias = Annotated[str, AfterValidator(_below)]
+"""A file of an output, relative to its folder, which it does not lead out of."""
+ComponentName: TypeAlias = Annotated[str, AfterValidator(_one)]
+"""Files and folders are called after components."""
 
 
 class _Document(BaseModel):
@@ -221,15 +240,15 @@ class ManifestComponent(_Document):
     Lite is to be given with it, null for another runtime.
     """
 
-    name: str
+    name: ComponentName
     owner: str
-    base: str | None = None
+    base: ComponentName | None = None
     dtype: str | None = None
     dtype_from: str = ""
     warnings: tuple[str, ...] = ()
-    graph: str
-    variables: tuple[str, ...]
-    config: str | None = None
+    graph: FileName
+    variables: tuple[FileName, ...]
+    config: FileName | None = None
     inputs: tuple[ManifestInput, ...]
     outputs: tuple[TensorSpec, ...]
     fixed: tuple[FixedValue, ...] = ()
@@ -273,7 +292,7 @@ class ManifestPipeline(_Document):
     text_lengths: dict[str, int] = {}
     sizes: tuple[SizeFacts, ...] = ()
     vae: ManifestVae | None = None
-    files: tuple[str, ...] = ()
+    files: tuple[FileName, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -315,4 +334,4 @@ class Manifest(_Document):
     pipeline: ManifestPipeline | None = None
     components: tuple[ManifestComponent, ...]
     inputs: dict[str, FileDigest]
-    outputs: dict[str, FileDigest]
+    outputs: dict[FileName, FileDigest]

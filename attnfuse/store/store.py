@@ -68,7 +68,10 @@ class Store:
         if not self._backend.asked_shows:
             return
         oldest = time.time() - KEPT_DAYS * 86400
-        for one in list(self._backend.listed()):
+        entries: list[Listed] = []
+        with suppress(OSError, PlaceError):  # a place that is gone needs no tidying
+            entries = list(self._backend.listed())
+        for one in entries:
             if one.kind in self._kinds and one.written < oldest:
                 with suppress(PlaceError):
                     self._backend.remove(one.kind, one.key)

@@ -104,6 +104,8 @@ def has_weights(folder: Path) -> bool:
 def is_gguf(path: Path) -> bool:
     """Whether a file is of the format GGUF (github.com/ggml-org/ggml, docs/gguf.md), whatever it is called."""
     try:
+        if not path.is_file():  # reading a pipe would wait for a writer
+            return False
         with path.open("rb") as file:
             return file.read(4) == b"GGUF"
     except OSError:

@@ -67,17 +67,31 @@ def _clip(folder: Path, *, slow: bool) -> bytes:
     vocabulary, merges = _clip_words(folder)
     if missing := [names[f"{name}_token"] for name in ("bos", "eos") if names[f"{name}_token"] not in vocabulary]:
         raise NotMadeError(f"its vocab.json lacks the token {missing[0]!r}")
+    if (hole := _hole(vocabulary)) is not None:
+        raise NotMadeError(f"its vocab.json has no token of number {hole}")
     try:
         made = _clip_of(tokenizers, vocabulary, merges, names, slow=slow)
+        _add(tokenizers, made, _clip_added(folder))
+        text: str = made.to_str(pretty=False)
+    except NotMadeError:
+        raise
     except Exception as error:  # tokenizers raises no other class
         raise NotMadeError(" ".join(str(error).split())) from None
-    for content, wanted in sorted(_clip_added(folder).items(), key=lambda item: item[1]):
+    return text.encode()
+
+
+def _hole(vocabulary: Mapping[str, Any]) -> int | None:
+    """The first number below others that no token has: of such vocabularies tokenizers prints on stdout."""
+    numbers = {number for number in vocabulary.values() if isinstance(number, int)}
+    return next((number for number in range(len(vocabulary)) if number not in numbers), None)
+
+
+def _add(tokenizers: Any, made: Any, added: Mapping[str, int]) -> None:
+    for content, wanted in sorted(added.items(), key=lambda item: item[1]):
         if made.token_to_id(content) is None:
             made.add_tokens([tokenizers.AddedToken(content, normalized=False)])
         if made.token_to_id(content) != wanted:
             raise NotMadeError(f"the added token {content!r} would not be number {wanted}")
-    text: str = made.to_str(pretty=False)
-    return text.encode()
 
 
 def _clip_of(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -17,6 +17,7 @@ from attnfuse import documents
 from attnfuse.errors import SourceError, VerificationError
 from attnfuse.mindir import external
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.names import leads_out
 from attnfuse.output import FileDigest, digest, schema_of
 from attnfuse.verify.result import SCHEMA, ComparedFile, fault_of
 
@@ -54,14 +55,13 @@ class _Part(BaseModel):
 
 
 class _File(_Part):
-    name: str = Field(min_length=1)
+    name: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
     @field_validator("name")
     @classmethod
     def _below_the_graph(cls, name: str) -> str:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
+        if leads_out(name):
             raise ValueError(f"{name!r} is no path below the graph's folder")
         return name
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attnfuse_runtime.errors import FolderError
+
+_LARGEST: Final = 3.4e38
+"""Of float32."""
+_MOST_BLOCKS: Final = 16
+_NUMBERS: Final = ("scaling_factor", "shift_factor")
+_LISTS: Final = ("latents_mean", "latents_std")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -20,3 +26,25 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise FolderError(f"{path} is no JSON object; copy it again from the pipeline.")
     return found
+
+
+def read_vae(path: Path) -> dict[str, Any]:
+    """The configuration of a VAE, without factors that are null. Raises FolderError where no loop could use it."""
+    config = {name: value for name, value in read_json(path).items() if name not in _NUMBERS or value is not None}
+    blocks = config.get("block_out_channels", [0])
+    if not isinstance(blocks, list) or not 1 <= len(blocks) <= _MOST_BLOCKS:
+        raise FolderError(f"{path}: block_out_channels is no list of blocks; copy it again from the pipeline.")
+    for name in _NUMBERS:
+        if name in config and not _is_number(config[name]):
+            raise FolderError(f"{path}: {name} is no number; copy it again from the pipeline.")
+    if config.get("scaling_factor") == 0:
+        raise FolderError(f"{path}: scaling_factor is 0, and latents are divided by it; copy it from the pipeline.")
+    for name in _LISTS:
+        numbers = config.get(name)
+        if numbers is not None and (not isinstance(numbers, list) or not all(map(_is_number, numbers))):
+            raise FolderError(f"{path}: {name} is no list of numbers; copy it again from the pipeline.")
+    return config
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from attnfuse_runtime import schedulers
 from attnfuse_runtime.errors import FolderError, PipelineError
 from attnfuse_runtime.families import Family, Setup, TextEncoder
-from attnfuse_runtime.families.base import has_part
-from attnfuse_runtime.files import read_json
+from attnfuse_runtime.families.base import DECODER, has_part
+from attnfuse_runtime.files import read_json, read_vae
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.tokenizer import Tokenizer
 
@@ -28,8 +28,9 @@ def families_of(pipeline: Pipeline, source: Path | None, kinds: Mapping[str, typ
     index = read_json(folder / "model_index.json")
     kind = _kind(index, kinds)
     check_graphs(pipeline, kind.graphs(index))
+    check_shapes(pipeline)
     scheduler = schedulers.from_config(read_json(folder / "scheduler" / "scheduler_config.json"))
-    vae = {**_of_weights(pipeline), **read_json(folder / "vae" / "config.json")}
+    vae = {**_of_weights(pipeline), **read_vae(folder / "vae" / "config.json")}
     tokenizers = {
         name: Tokenizer.from_folder(folder / name.replace("text_encoder", "tokenizer"))
         for name in kind.ENCODERS
@@ -48,6 +49,17 @@ def check_graphs(pipeline: Pipeline, names: Iterable[str]) -> None:
     missing = [name for name in names if name not in pipeline.names]
     if missing:
         raise PipelineError(f"{pipeline.manifest.folder} lacks {', '.join(missing)}; compile those too.")
+
+
+def check_shapes(pipeline: Pipeline) -> None:
+    """Raise PipelineError where the decoder takes no latents, or gives no pictures."""
+    decoder = pipeline.manifest.components[DECODER]
+    first = [*decoder.inputs[:1], *decoder.outputs[:1]]
+    if len(first) < 2 or any(len(one.shape) not in (4, 5) for one in first):
+        raise PipelineError(
+            f"the graph {decoder.name} is none from latents to pictures, of [rows, channels, (frames,) height, width]; "
+            "compile it for this pipeline."
+        )
 
 
 def _of_weights(pipeline: Pipeline) -> dict[str, Any]:

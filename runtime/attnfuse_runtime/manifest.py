@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from attnfuse_runtime.errors import FolderError
@@ -106,13 +106,13 @@ def read_manifest(folder: Path) -> Manifest:
             document["pipeline"] or {},
             _sizes(document),
         )
-        fixed = {folder / name for name in found.pipeline.get("files", ())}
+        fixed = {_below(folder, name) for name in found.pipeline.get("files", ())}
         fixed |= {path for one in found.components.values() for path in (one.graph, *one.variables)}
         sizes = {name: int(digest["bytes"]) for name, digest in document["outputs"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
         raise FolderError(f"{folder / MANIFEST} was changed by somebody: it lacks what attnfuse writes.") from None
     for name, size in sizes.items():
-        path = folder / name
+        path = _below(folder, name)
         if not path.is_file():
             raise FolderError(f"{folder} lacks {name}, which its {MANIFEST} lists; copy the folder again, all of it.")
         if path in fixed and path.stat().st_size != size:
@@ -148,15 +148,23 @@ def _component(folder: Path, entry: Mapping[str, Any], sharing: tuple[str, ...])
     return Component(
         name=entry["name"],
         owner=entry["owner"],
-        graph=folder / entry["graph"],
-        variables=tuple(folder / name for name in entry["variables"]),
+        graph=_below(folder, entry["graph"]),
+        variables=tuple(_below(folder, name) for name in entry["variables"]),
         inputs=tuple(map(_tensor, entry["inputs"])),
         outputs=tuple(map(_tensor, entry["outputs"])),
         fixed={one["name"]: one["value"] for one in entry["fixed"]},
-        config=None if entry["config"] is None else folder / entry["config"],
+        config=None if entry["config"] is None else _below(folder, entry["config"]),
         base=entry["base"],
         sharing=sharing,
     )
+
+
+def _below(folder: Path, name: str) -> Path:
+    """A file of the folder. Raises FolderError for a name that leads out of it."""
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
+        raise FolderError(f"{folder / MANIFEST} names {name!r}, which is no file of its folder; copy the folder again.")
+    return folder / name
 
 
 def _sizes(document: Mapping[str, Any]) -> tuple[Size, ...]:

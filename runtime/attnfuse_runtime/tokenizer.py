@@ -11,12 +11,16 @@ import numpy as np
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, processors
 
-from attnfuse_runtime.errors import FolderError
+from attnfuse_runtime.errors import FolderError, InputError
 from attnfuse_runtime.files import read_json
 from attnfuse_runtime.noise import Array
 
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """What CLIP takes for a word: an ending, letters, one digit, or other marks."""
+
+
+_LONGEST = 1 << 20
+"""Tokens of a text: transformers writes 10^30 where a tokenizer knows no length."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Tokenizer:
         names = {**config, **(read_json(special) if special.is_file() else {})}
         made = _made(folder, names)
         pad, length = _text(names.get("pad_token")), config.get("model_max_length")
-        if made.token_to_id(pad) is None or not isinstance(length, int):
+        if not _knows(made, pad) or not isinstance(length, int) or length < 1:
             raise FolderError(f"{folder} says neither which token pads a text nor how long one is; copy it again.")
         return cls(made, pad, length)
 
@@ -107,8 +111,14 @@ class Tokenizer:
         return Tokens(ids.reshape(flat), mask.reshape(flat), told.reshape(flat), tuple(cut))
 
     def _room(self, length: int) -> int:
-        """The tokens of a text in a chunk of this length."""
-        return (length or self.length) - len(self._before) - len(self._after)
+        """The tokens of a text in a chunk of this length. Raises InputError where there are none."""
+        room = (length or self.length) - len(self._before) - len(self._after)
+        if not 1 <= room <= _LONGEST:
+            raise InputError(
+                f"a text of {length or self.length} tokens has no room for words beside what begins and ends it, or "
+                "is longer than any graph takes; compile for texts of another length."
+            )
+        return room
 
     def _encoded(self, texts: Sequence[str]) -> list[_Encoded]:
         return [self._whole(one) for one in self._made.encode_batch(list(texts), add_special_tokens=False)]
@@ -122,6 +132,11 @@ class Tokenizer:
             ids += own
             offsets += [offset] * len(own)
         return _Encoded(ids, offsets)
+
+
+def _knows(made: tokenizers.Tokenizer, token: str) -> bool:
+    """Whether it has that token: none has one that is no text in UTF-8."""
+    return token == token.encode(errors="ignore").decode() and made.token_to_id(token) is not None
 
 
 def _ends(made: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:

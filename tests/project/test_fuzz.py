@@ -13,7 +13,7 @@ from attnfuse import cli
 from attnfuse.cli import console, defects
 from attnfuse.cost.compare import DEFECT
 from attnfuse.mindir import codec
-from tools.fuzz import mutants, running, seeds
+from tools.fuzz import mutants, outcomes, seeds
 from tools.fuzz.mutants import Mutant
 from tools.fuzz.running import Place
 from tools.fuzz.sweeping import failures, in_turn
@@ -86,7 +86,7 @@ def _waits(arguments: Sequence[str]) -> int:
 def test_a_hang_is_told_by_processor_time(
     run: Callable[[Sequence[str]], int], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "SECONDS", 0.1)
+    monkeypatch.setattr(outcomes, "SECONDS", 0.1)
     monkeypatch.setattr(cli, "run", run)
     assert Place(tmp_path).run(Mutant(0, "seed", b"", 0, (), ("inspect", "GRAPH"), None)).kind == kind
 

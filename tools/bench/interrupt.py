@@ -59,7 +59,7 @@ def interrupted(command: Sequence[str], folder: Path, runs: int, seed: int) -> l
     # What a shell starts in the background ignores it, and so would all that is started here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     begin = time.monotonic()
-    subprocess.run(command, env=_environment(folder, "whole"), check=True, capture_output=True)
+    subprocess.run(command, env=environment(folder, "whole"), check=True, capture_output=True)
     whole = time.monotonic() - begin
     found: list[Ended] = []
     while len(found) < runs:
@@ -73,7 +73,7 @@ def _one(command: Sequence[str], folder: Path, number: signal.Signals, moment: f
     """One run; None where it came to its end before the moment."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, env=_environment(folder, mark), stdout=said, stderr=said)
+        process = subprocess.Popen(command, env=environment(folder, mark), stdout=said, stderr=said)
         try:
             process.wait(moment)
             return None
@@ -85,18 +85,19 @@ def _one(command: Sequence[str], folder: Path, number: signal.Signals, moment: f
         seconds = time.monotonic() - begin
         files = tuple(sorted(path.name for path in folder.iterdir()))
         until = time.monotonic() + _ORPHANS
-        while (processes := _marked(mark)) and time.monotonic() < until:
+        while (processes := marked(mark)) and time.monotonic() < until:
             time.sleep(0.05)
         said.seek(0)
         return Ended(number, moment, seconds, code, files, tuple(processes), said.read().decode(errors="replace"))
 
 
-def _environment(folder: Path, mark: str) -> dict[str, str]:
+def environment(folder: Path, mark: str) -> dict[str, str]:
+    """That of a command of attnfuse, with temporary files in that folder; `mark` tells what it starts from others."""
     paths = f"{ROOT}{os.pathsep}{ROOT / 'passes'}"
     return {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(folder), _MARK: mark}
 
 
-def _marked(mark: str) -> list[int]:
+def marked(mark: str) -> list[int]:
     """The processes that run with that mark in what they were started with."""
     found = []
     for path in Path("/proc").iterdir():

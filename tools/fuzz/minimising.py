@@ -8,14 +8,16 @@ from pathlib import Path
 
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import GraphProto, ModelProto
-from tools.fuzz import mutants
+from tools.fuzz import cases, mutants
+from tools.fuzz.cases import Bench, Kind
 from tools.fuzz.mutants import ATTEMPTS, Mutant
-from tools.fuzz.running import Outcome, Place
+from tools.fuzz.outcomes import MEMORY_FOLDER, Outcome
+from tools.fuzz.running import Place
 
 
 def minimise(number: int, output: Path | None) -> int:
     """Tell, and write to `output`, the smallest mutant found; 1 where the mutant does not fail at all."""
-    with tempfile.TemporaryDirectory(prefix="attnfuse-fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="attnfuse-fuzz-", dir=MEMORY_FOLDER) as folder:
         place = Place(Path(folder))
         mutant = mutants.make(number)
         wanted = place.run(mutant)
@@ -29,6 +31,28 @@ def minimise(number: int, output: Path | None) -> int:
     print("\n".join(mutant.edits) + "\nattnfuse " + " ".join(mutant.command))
     if output is not None:
         output.write_bytes(mutant.data)
+    return 0
+
+
+def minimise_case(kind: Kind, number: int, output: Path | None) -> int:
+    """Tell the fewest edits of another kind's mutant with which it fails, and lay its files at `output`."""
+    with tempfile.TemporaryDirectory(prefix="attnfuse-fuzz-", dir=MEMORY_FOLDER) as folder:
+        bench = Bench(Path(folder))
+        case = cases.make(kind, number)
+        wanted = bench.run(case)
+        if not wanted.failed:
+            print(f"mutant {number} of kind {kind.name} does not fail: {wanted.kind}")
+            return 1
+        without: set[int] = set()
+        for at in range(cases.ATTEMPTS):
+            tried = cases.make(kind, number, without | {at})
+            found = bench.run(tried)
+            if (found.kind, found.where) == (wanted.kind, wanted.where):
+                without.add(at)
+                case = tried
+    print(f"{wanted.kind}: {wanted.where}\nseed {case.seed}, read as {case.read}\n" + "\n".join(case.edits))
+    if output is not None:
+        cases.lay(output, case.files)
     return 0
 
 

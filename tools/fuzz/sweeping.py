@@ -24,7 +24,7 @@ from attnfuse.targets import RUNTIMES, Target
 from tools.fuzz import seeds
 from tools.fuzz.agreeing import agree
 from tools.fuzz.drawing import types
-from tools.fuzz.running import HangError, limits
+from tools.fuzz.outcomes import HangError, limits
 from tools.fuzz.seeds import Seed
 
 SIZES = (0, 1, -1, 2, 3, 17)

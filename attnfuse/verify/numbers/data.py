@@ -6,6 +6,9 @@ arrays are read only after their header agrees with the graph, and none that has
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +35,11 @@ _HEADERS: dict[tuple[int, int], Callable[[object], tuple[tuple[int, ...], bool, 
     (2, 0): npy.read_array_header_2_0,
 }
 """Version of the format → what reads shape, order and type."""
+_DAMAGED = (
+    *(ArithmeticError, EOFError, OSError, RuntimeError, TypeError, ValueError),
+    *(lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What zipfile, what unpacks for it, and numpy's readers raise for files that are not what they begin as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +198,7 @@ def _opened(file: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(file)
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror or error}.") from None
-    except (zipfile.BadZipFile, ValueError):
+    except _DAMAGED:
         raise SourceError(f"{file} is no {SUFFIX} file; write one with numpy.savez.") from None
 
 
@@ -205,7 +213,7 @@ def _header(
             if version not in _HEADERS:
                 raise ValueError(version)
             shape, _, dtype = _HEADERS[version](stream)
-    except (ValueError, OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except _DAMAGED:
         raise SourceError(f"{file}: {name} is no array of numpy; write the file with numpy.savez.") from None
     if dtype.hasobject:
         raise SourceError(f"{file}: {name} holds Python objects, which are not unpickled; save arrays of numbers.")
@@ -229,7 +237,7 @@ def _array(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: st
             values: Array = npy.read_array(stream, allow_pickle=False)  # type: ignore[no-untyped-call]
     except MemoryError:
         raise SourceError(f"{file}: {name} of shape {list(shape)} does not fit into memory.") from None
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+    except _DAMAGED:
         raise SourceError(f"{file}: {name} ends too early or is damaged; write the file again.") from None
     return values.view(tensor_type.dtype.numpy) if is_bit_pattern else _converted(file, name, values, tensor_type)
 

@@ -90,7 +90,7 @@ class StableDiffusionXL(StableDiffusion):
 
     def scaled(self, latents: Array) -> Array:
         """With the VAE's own mean and deviation, where it has those."""
-        own = self._own()
+        own = self._own(latents.shape[1])
         if own is None:
             return super().scaled(latents)
         mean, deviation = own
@@ -98,16 +98,22 @@ class StableDiffusionXL(StableDiffusion):
 
     def unscaled(self, latents: Array) -> Array:
         """The reverse."""
-        latents, own = super().unscaled(latents), self._own()
+        latents, own = super().unscaled(latents), self._own(latents.shape[1])
         if own is None:
             return latents
         mean, deviation = own
         return np.asarray(latents * deviation + mean)
 
-    def _own(self) -> tuple[Array, Array] | None:
+    def _own(self, channels: int) -> tuple[Array, Array] | None:
         """Mean and deviation of the VAE's latents [1, channels, 1, 1]."""
         mean, deviation = self.setup.vae.get("latents_mean"), self.setup.vae.get("latents_std")
         if mean is None or deviation is None:
             return None
+        for name, numbers in (("mean", mean), ("deviation", deviation)):
+            if len(numbers) not in (1, channels):
+                raise PipelineError(
+                    f"the VAE's configuration has the {name} of {len(numbers)} channels, and latents have {channels}; "
+                    "take the pipeline's own."
+                )
         mean, deviation = (np.asarray(one, np.float32).reshape(1, -1, 1, 1) for one in (mean, deviation))
         return mean, deviation

@@ -40,7 +40,13 @@ class TextEncoder:
         self.name = name
         self._pipeline = pipeline
         self._tokenizer = tokenizer
-        self._own = max(pipeline.manifest.components[name].inputs[0].shape[-1], 0)
+        inputs = pipeline.manifest.components[name].inputs
+        if not inputs or len(inputs[0].shape) != 2:
+            raise PipelineError(
+                f"the graph {name} takes {', '.join(map(str, inputs)) or 'nothing'}, and not texts of [rows, "
+                "tokens]; compile it for this pipeline."
+            )
+        self._own = max(inputs[0].shape[-1], 0)
 
     @property
     def length(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -15,6 +16,22 @@ from attnfuse_runtime.schedulers.options import Options, read
 AnyOptions = TypeVar("AnyOptions", bound=Options)
 Draw = Callable[[], Array]
 """Draws noise of the sample's shape and type."""
+
+
+@contextlib.contextmanager
+def computing(name: str) -> Iterator[None]:
+    """Numbers of a configuration that makes no sense are no numbers, and not told of by numpy.
+
+    Raises SchedulerError where they cannot be computed at all.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except (ArithmeticError, IndexError, MemoryError, ValueError) as error:
+        raise SchedulerError(
+            f"the configuration of {name} gives no noise levels that a picture could be made with "
+            f"({' '.join(str(error).split()) or type(error).__name__}); take the pipeline's own."
+        ) from None
 
 
 class Scheduler(ABC, Generic[AnyOptions]):
@@ -38,7 +55,8 @@ class Scheduler(ABC, Generic[AnyOptions]):
     def from_config(cls, config: Mapping[str, Any]) -> Scheduler[Any]:
         """The scheduler of a configuration. Raises SchedulerError for an option that is not supported."""
         options, unused = read(cls.OPTIONS, config)
-        return cls(options, unused)  # type: ignore[arg-type]
+        with computing(cls.__name__):
+            return cls(options, unused)  # type: ignore[arg-type]
 
     @property
     def init_noise_sigma(self) -> float:
@@ -55,7 +73,8 @@ class Scheduler(ABC, Generic[AnyOptions]):
             raise SchedulerError(
                 f"{steps} steps were asked for; the scheduler takes 1 to {self.options.num_train_timesteps}."
             )
-        self._begin(steps, mu, sigmas)
+        with computing(type(self).__name__):
+            self._begin(steps, mu, sigmas)
 
     def scale_model_input(self, sample: Array, timestep: float) -> Array:
         """What the model is given for the sample at this timestep."""
@@ -96,8 +115,9 @@ class Scheduler(ABC, Generic[AnyOptions]):
         def draw() -> Array:
             return randn(sample.shape, generator, sample.dtype).astype(wide)
 
-        found = self._step(output.astype(wide), timestep, sample.astype(wide), draw, eta)
-        return found.astype(sample.dtype)
+        with computing(type(self).__name__):
+            found = self._step(output.astype(wide), timestep, sample.astype(wide), draw, eta)
+            return found.astype(sample.dtype)
 
     @abstractmethod
     def _begin(self, steps: int, mu: float | None, sigmas: Sequence[float] | None) -> None:

@@ -34,8 +34,10 @@ class FlowMatchOptions(SigmaOptions):
     CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {"time_shift_type": ("exponential", "linear")}
 
     def check(self) -> None:
-        """Raise SchedulerError for noise that no seed would give again."""
+        """Raise SchedulerError for noise that no seed would give again, and a shift of no picture."""
         super().check()
+        if self.use_dynamic_shifting and self.max_image_seq_len == self.base_image_seq_len:
+            raise self.refused("max_image_seq_len", "so is base_image_seq_len, and the shift is told between the two")
         if self.stochastic_sampling:
             raise self.refused("stochastic_sampling", "mindone draws its noise from MindSpore's own generator")
 

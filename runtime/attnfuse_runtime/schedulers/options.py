@@ -40,6 +40,12 @@ _NULL: Mapping[str, type[Any]] = {
 }
 """The options that may be null, and what they are where they are not."""
 
+_INFINITE = ("lambda_min_clipped",)
+"""Those that may be infinite: they clip nothing then."""
+_LARGEST = 3.4e38
+_MOST_TIMESTEPS = 1_000_000
+"""Of training: known are a thousand, and tables have as many numbers."""
+
 AnyOptions = TypeVar("AnyOptions", bound="Options")
 
 
@@ -54,8 +60,8 @@ class Options:
 
     def __post_init__(self) -> None:
         """Look at each option by itself, then at what goes with what."""
-        if self.num_train_timesteps < 1:
-            raise self.refused("num_train_timesteps", "it is at least 1")
+        if not 1 <= self.num_train_timesteps <= _MOST_TIMESTEPS:
+            raise self.refused("num_train_timesteps", f"it is from 1 to {_MOST_TIMESTEPS}")
         for name, known in self.CHOICES.items():
             if getattr(self, name) not in known:
                 raise self.refused(name, f"known are {', '.join(repr(one) for one in known)}")
@@ -95,6 +101,9 @@ class BetaOptions(Options):
                 f"the scheduler has {len(self.trained_betas)} trained_betas for {self.num_train_timesteps} timesteps; "
                 "there is one for each."
             )
+        for name in ("beta_start", "beta_end"):
+            if not 0 <= getattr(self, name) < 1:
+                raise self.refused(name, "it is from 0 to below 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +120,9 @@ class SigmaOptions(Options):
         """Raise SchedulerError for two spacings at once, and for the one that needs scipy."""
         if self.use_beta_sigmas:
             raise self.refused("use_beta_sigmas", "they need scipy's beta distribution, which is not part of this")
+        for name in ("sigma_min", "sigma_max"):
+            if (level := getattr(self, name)) is not None and level < 0:
+                raise self.refused(name, "it is no noise level")
         if self.use_karras_sigmas and self.use_exponential_sigmas:
             raise self.refused("use_karras_sigmas", "use_exponential_sigmas is on too; choose one")
         super().check()
@@ -152,7 +164,7 @@ def _typed(name: str, value: object, default: object) -> object:
     wanted = _NULL[name] if default is None else type(default)
     if wanted in (list, tuple) and isinstance(value, (list, tuple)) and all(_is_number(one) for one in value):
         return tuple(value)
-    if wanted is float and _is_number(value):
+    if (wanted is float and _is_number(value)) or (name in _INFINITE and value in (-math.inf, math.inf)):
         return float(value)  # type: ignore[arg-type]
     if wanted not in (list, tuple, float) and type(value) is wanted:
         return value
@@ -160,4 +172,5 @@ def _typed(name: str, value: object, default: object) -> object:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+    """Whether float32, in which tables are, has such a number: it is neither infinite nor none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST

@@ -1,0 +1,259 @@
+"""What fuzzing found, each once: a sentence where there was a traceback (docs/fuzzing.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnfuse import output
+from attnfuse.cache.digests import KnownDigests
+from attnfuse.cache.traces import TraceKey, Traces
+from attnfuse.errors import OutputError, SourceError, TraceError
+from attnfuse.live.plans import plan_live
+from attnfuse.lora.inversion import GivenInversion, read_inversions, with_tokens
+from attnfuse.mindir.tensorfile import TensorFile
+from attnfuse.output import OutputPlace, OutputStage
+from attnfuse.store.entries import key_of
+from attnfuse.store.store import Store
+from attnfuse.tracing.checkpoint import is_gguf
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
+from attnfuse.tracing.tokenizer_files import NotMadeError, make_tokenizer
+from attnfuse.verify.numbers.data import check_readable
+from attnfuse_runtime import schedulers
+from attnfuse_runtime.errors import AttnfuseRuntimeError, FolderError, InputError, SchedulerError
+from attnfuse_runtime.files import read_vae
+from attnfuse_runtime.tokenizer import Tokenizer
+from tests.live.test_plans import UNet2DConditionModel
+from tests.support.loop_models import TOKENS, changed, components, loop, write_pipeline
+from tools.fuzz.kinds.pipeline import TOKENIZER
+from tools.fuzz.tensor_files import tensor_file
+
+_EULER = {"_class_name": "EulerDiscreteScheduler"}
+_FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {**_EULER, "beta_start": -1.0},
+        {**_EULER, "beta_end": 1.0},
+        {**_EULER, "beta_end": float("inf")},
+        {**_EULER, "beta_end": 10**400},
+        {**_EULER, "num_train_timesteps": 10**12},
+        {**_EULER, "use_karras_sigmas": True, "sigma_min": -1.0},
+        {**_EULER, "use_exponential_sigmas": True, "sigma_min": 0.0},
+        {**_FLOW, "use_dynamic_shifting": True, "base_image_seq_len": 4096},
+    ],
+)
+def test_schedulers_of_no_noise_levels(config: dict[str, Any]) -> None:
+    with pytest.raises(SchedulerError, match=r"^[^\n]*\.$"):
+        _begun(config)
+
+
+def _begun(config: dict[str, Any]) -> None:
+    made = schedulers.from_config(config)
+    made.set_timesteps(2, mu=made.mu(64) if isinstance(made, schedulers.FlowMatchEulerDiscreteScheduler) else None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"scaling_factor": "x"},
+        {"scaling_factor": 0},
+        {"shift_factor": float("inf")},
+        {"block_out_channels": 3},
+        {"block_out_channels": []},
+        {"latents_mean": [1, "x"]},
+    ],
+)
+def test_a_vae_of_no_numbers(values: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(FolderError, match=rf"{next(iter(values))} is"):
+        read_vae(tmp_path / "config.json")
+
+
+def test_a_vae_whose_configuration_leaves_things_open(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"scaling_factor": null, "shift_factor": 0.5}')
+    assert read_vae(tmp_path / "config.json") == {"shift_factor": 0.5}
+
+
+def test_tokens_that_are_no_text_and_texts_without_room(tmp_path: Path) -> None:
+    write_pipeline(tmp_path)
+    folder = tmp_path / "tokenizer"
+    with pytest.raises(InputError, match="has no room for words"):
+        Tokenizer.from_folder(folder).chunks(["a"], 2)
+    with pytest.raises(InputError, match="longer than any graph takes"):
+        Tokenizer.from_folder(folder).chunks(["a"], 10**30)
+    for length in (0, -1, "77"):
+        changed(folder / "tokenizer_config.json", model_max_length=length)
+        with pytest.raises(FolderError, match="how long one is"):
+            Tokenizer.from_folder(folder)
+    changed(folder / "tokenizer_config.json", model_max_length=TOKENS)
+    changed(folder / "special_tokens_map.json", pad_token="\ud800")
+    with pytest.raises(FolderError, match="which token pads a text"):
+        Tokenizer.from_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "rank"),
+    [("vae_decoder", "inputs", 2), ("vae_decoder", "outputs", 2), ("text_encoder", "inputs", 1)],
+)
+def test_graphs_of_other_inputs(name: str, field: str, rank: int, tmp_path: Path) -> None:
+    write_pipeline(tmp_path)
+    graphs = components()
+    (first, *others) = getattr(graphs[name], field)
+    other = replace(first, shape=first.shape[:rank])
+    given: dict[str, Any] = {field: (other, *others)}
+    graphs[name] = replace(graphs[name], **given)
+    with pytest.raises(AttnfuseRuntimeError, match=rf"the graph {name} .*; compile it for this pipeline\.$"):
+        loop(tmp_path, graphs)
+
+
+_HEADERS = (
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, }",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': ('x',), }",
+)
+
+
+@pytest.mark.parametrize("header", _HEADERS)
+def test_headers_of_arrays(header: str, tmp_path: Path) -> None:
+    text = header.encode() + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text + bytes(24))
+    with pytest.raises(SourceError, match="x is no array of numpy"):
+        check_readable([tmp_path / "a.npz"])
+
+
+def test_archives_of_another_version(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.ones(3))
+    data = (tmp_path / "a.npz").read_bytes()
+    at = data.index(b"PK\x01\x02")
+    (tmp_path / "a.npz").write_bytes(data[: at + 6] + b"\x53\0" + data[at + 8 :])
+    with pytest.raises(SourceError, match=r"is no \.npz file"):
+        check_readable([tmp_path / "a.npz"])
+
+
+def _vocabulary(**changes: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        tokens = json.loads((folder / "vocab.json").read_bytes()) | changes
+        (folder / "vocab.json").write_text(json.dumps(tokens))
+
+    return change
+
+
+def _added(folder: Path) -> None:
+    changed(folder / "tokenizer_config.json", added_tokens_decoder={"15": {"content": "\ud800"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(_vocabulary(ab=99), "has no token of number 14"), (_added, "surrogates not allowed")]
+)
+def test_tokenizers(
+    change: Callable[[Path], None], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in TOKENIZER.items():
+        (tmp_path / name).write_bytes(content)
+    assert make_tokenizer(tmp_path, "CLIPTokenizer")
+    change(tmp_path)
+    with pytest.raises(NotMadeError, match=said):
+        make_tokenizer(tmp_path, "CLIPTokenizer")
+    assert capfd.readouterr().out == ""
+
+
+def test_a_header_of_no_places(tmp_path: Path) -> None:
+    text = b'{"x": {"dtype": "F16", "shape": [], "data_offsets": [0, 1e999]}}'
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(SourceError, match="is not a safetensors file or is truncated"):
+        TensorFile(tmp_path / "model.safetensors")
+
+
+def test_a_pipe_beside_weights(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.gguf")
+    assert not is_gguf(tmp_path / "model.gguf")
+
+
+def test_tokens_whose_numbers_are_none(tmp_path: Path) -> None:
+    (tmp_path / "cat.safetensors").write_bytes(tensor_file({"emb_params": ("F32", (1, 6))}))
+    (tmp_path / "text_encoder").mkdir()
+    (tmp_path / "text_encoder" / "config.json").write_text('{"vocab_size": 2}')
+    (found,) = read_inversions([GivenInversion(tmp_path / "cat.safetensors")], ["text_encoder"])
+    numbers: tuple[Any, ...] = ({}, "1", None)
+    for number in numbers:
+        tokenizer = {"model": {"vocab": {"a": number}}, "added_tokens": []}
+        with pytest.raises(SourceError, match="has no vocabulary that tokens can be added to"):
+            with_tokens({"tokenizer/tokenizer.json": json.dumps(tokenizer).encode()}, [found], tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"null", b"[]", b"{}", b'{"sha256": 1, "file": []}', b"\xff", b"[" * 100_000])
+def test_entries_of_a_cache(content: bytes, tmp_path: Path) -> None:
+    """Their checksum agrees: they are of another form, or somebody wrote them."""
+    store = Store(tmp_path / "cache")
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "model").mkdir()
+    known = KnownDigests(store)
+    store.put("traces", key_of("a"), content)
+    state = output.identity((tmp_path / "file").stat())
+    store.put("digests", key_of(f"{state.device} {state.inode}"), content)
+    assert known.of(tmp_path / "file").sha256 == key_of(b"x")
+    plan = ComponentPlan(
+        *("unet", "unet", "UNet2DConditionModel", "diffusers", tmp_path / "model", None, "float16", ()),
+        patches=(),
+        package="",
+        variant="",
+        checkpoint=None,
+        processors=(),
+        fixed=(),
+    )
+    assert Traces(store, known).load(TraceKey(key_of("a"), (), {}), plan, tmp_path) is None
+
+
+def test_a_live_configuration_that_is_no_table(tmp_path: Path) -> None:
+    class StableDiffusionPipeline:
+        def __init__(self) -> None:
+            self.components = {"unet": UNet2DConditionModel([], "Float16")}  # type: ignore[arg-type]
+
+    with pytest.raises(TraceError, match="the configuration of unet is no table, but a list"):
+        plan_live(StableDiffusionPipeline(), tmp_path, ShapeOptions(), (), None)
+
+
+def test_an_output_that_is_in_place_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its folder's entry outlives a power cut is not known then; that it was not written would be wrong."""
+    with OutputStage(OutputPlace(tmp_path / "out", is_file=False)) as stage:
+        stage.write("a", [b"x"])
+        sync = output._sync
+
+        def failing(folder: Path) -> None:
+            if folder == tmp_path:
+                raise OSError("the disk failed")
+            sync(folder)
+
+        monkeypatch.setattr(output, "_sync", failing)
+        stage.publish()
+    assert (tmp_path / "out" / "a").read_bytes() == b"x"
+
+
+def test_a_run_that_cannot_begin_lets_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one in this process clears up after it."""
+    place = OutputPlace(tmp_path / "out", is_file=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", _refused)
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        with pytest.raises(OutputError, match="cannot be written"):
+            OutputStage(place)
+    assert len(list(tmp_path.iterdir())) == 1
+    with OutputStage(place):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise OSError("no quota")
