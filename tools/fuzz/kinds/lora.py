@@ -11,7 +11,7 @@ import numpy as np
 
 from attnfuse.lora.fitting import fit, told
 from attnfuse.lora.given import GivenLora, Lora, check_used, read_given
-from attnfuse.lora.inversion import GivenInversion, grow, with_tokens
+from attnfuse.lora.inversion import GivenInversion, Inversion, grow, with_tokens
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.low_rank import LowRank, merged, opened
 from attnfuse.tracing.contract import StoredWeight
@@ -79,7 +79,7 @@ def _merge(folder: Path) -> None:
 
 def _invert(folder: Path) -> None:
     found = read_given([GivenInversion(folder / FILE, None)], _PARTS)
-    inversions = [one for one in found if not isinstance(one, Lora)]
+    inversions = [one for one in found if isinstance(one, Inversion)]
     grow(inversions, "text_encoder", "CLIPTextModel", _ENCODER)
     path = folder / "tokenizer.json"
     if path.is_file():
