@@ -168,6 +168,7 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
         variant="",
         checkpoint=None,
         processors=(),
+        ip_adapter=None,
         fixed=(),
     )
     return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})

@@ -144,6 +144,7 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         variant="",
         checkpoint=pipeline.checkpoint_of(model),
         processors=(),
+        ip_adapter=None,
         call=Call(
             call.method,
             arguments(entries, flattened(call.fixed, [entry.to or entry.name for entry in entries]), call.tuples),

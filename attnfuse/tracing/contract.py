@@ -214,7 +214,7 @@ class ComponentPlan:
     variant: str = field(kw_only=True)
     checkpoint: Path | None = field(kw_only=True)
     processors: tuple[Processor, ...] = field(kw_only=True)
-    ip_adapter: Path | None = field(default=None, kw_only=True)
+    ip_adapter: Path | None = field(kw_only=True)
     way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)

@@ -29,8 +29,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_vae(path: Path) -> dict[str, Any]:
-    """The configuration of a VAE, without factors that are null. Raises FolderError where no loop could use it."""
-    config = {name: value for name, value in read_json(path).items() if name not in _NUMBERS or value is not None}
+    """The configuration of a VAE, without a shift that is null. Raises FolderError where no loop could use it."""
+    config = read_json(path)
+    if config.get("shift_factor", 0) is None:
+        del config["shift_factor"]  # as Stable Diffusion's VAEs have it
     blocks = config.get("block_out_channels", [0])
     if not isinstance(blocks, list) or not 1 <= len(blocks) <= _MOST_BLOCKS:
         raise FolderError(f"{path}: block_out_channels is no list of blocks; copy it again from the pipeline.")

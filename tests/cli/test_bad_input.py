@@ -175,7 +175,7 @@ def test_bad_input(command: Command, tmp_path: Path, kind: str) -> None:
         ("/proc/attnfuse/out", "cannot be written"),
         ("x" * 300, "cannot be written: File name too long"),
         ("circle", "is a link that leads to itself"),
-        ("cache/attnfuse-cache-1/out", r"the cache \S+ would lie in or over"),
+        ("cache/attnfuse-cache-2/out", r"the cache \S+ would lie in or over"),
         ("in/unet.mindir", "overlap"),
         ("in", "overlap"),
         ("file", "is a file; name a folder"),

@@ -182,9 +182,14 @@ def test_a_decoder_of_no_numbers(painted: Painted, tmp_path: Path) -> None:
     done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
     assert (done.returncode, "are finite, but not the image of vae_decoder" in done.stderr) == (3, True), done.stderr
     path = painted.out / "vae" / "config.json"
-    path.write_text(path.read_text().replace('"scaling_factor": 0.18215', '"scaling_factor": null   '))
-    done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
-    assert (done.returncode, "but not the latents of vae_decoder" in done.stderr) == (3, True), done.stderr
+    sound = path.read_text()
+    for factor, message in (
+        ("1e-42", "but not the latents of vae_decoder"),
+        ("null", "scaling_factor is no number; copy it again from the pipeline."),
+    ):
+        path.write_text(sound.replace('"scaling_factor": 0.18215', f'"scaling_factor": {factor:<7}'))
+        done = inside("run", painted.out, "--prompt", "a cat", "--steps", "1", "-o", tmp_path / "cat.png")
+        assert (done.returncode, message in done.stderr) == (3, True), done.stderr
     assert files(tmp_path) == ["out", "pipeline"]
 
 

@@ -81,8 +81,12 @@ def test_a_vae_of_no_numbers(values: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_a_vae_whose_configuration_leaves_things_open(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"scaling_factor": null, "shift_factor": 0.5}')
-    assert read_vae(tmp_path / "config.json") == {"shift_factor": 0.5}
+    path = tmp_path / "config.json"
+    path.write_text('{"scaling_factor": 0.5, "shift_factor": null}')
+    assert read_vae(path) == {"scaling_factor": 0.5}
+    path.write_text('{"scaling_factor": null}')
+    with pytest.raises(FolderError, match="scaling_factor is no number"):
+        read_vae(path)
 
 
 def test_tokens_that_are_no_text_and_texts_without_room(tmp_path: Path) -> None:
@@ -211,6 +215,7 @@ def test_entries_of_a_cache(content: bytes, tmp_path: Path) -> None:
         variant="",
         checkpoint=None,
         processors=(),
+        ip_adapter=None,
         fixed=(),
     )
     assert Traces(store, known).load(TraceKey(key_of("a"), (), {}), plan, tmp_path) is None

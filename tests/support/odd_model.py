@@ -133,6 +133,7 @@ def main(folder: Path) -> None:
         variant="",
         checkpoint=None,
         processors=(),
+        ip_adapter=None,
         fixed=(),
     )
     with no_init_parameters():

@@ -24,6 +24,7 @@ PLAN = ComponentPlan(
     variant="",
     checkpoint=None,
     processors=(),
+    ip_adapter=None,
     patches=("one",),
     fixed=(FixedValue("guidance", 7.5, "what it comes to"),),
 )

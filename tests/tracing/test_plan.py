@@ -84,6 +84,7 @@ def test_stable_diffusion(tmp_path: Path) -> None:
         variant="",
         checkpoint=None,
         processors=(),
+        ip_adapter=None,
         patches=(),
         fixed=(),
     )

@@ -128,6 +128,7 @@ def _load_trace(folder: Path, store: Store) -> None:
         variant="",
         checkpoint=None,
         processors=(),
+        ip_adapter=None,
         fixed=(),
     )
     if plan.folder.is_dir():
