@@ -187,7 +187,7 @@ def free_place(output: Path) -> OutputPlace:
     try:
         path = output.resolve()
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise UsageError(f"the output {output} exists already; name another folder with -o, or remove it.")
+            raise UsageError(f"the folder {output} exists already, and is not empty; name another, or remove it.")
     except (OSError, RuntimeError) as error:
         raise OutputError(
             f"the output {output} cannot be written: {getattr(error, 'strerror', '') or error}."

@@ -81,6 +81,9 @@ def read_batch(file: Path) -> BatchFile:
     compiles = []
     for number, one in enumerate(listed, 1):
         where = f"the batch {file}, compile {number}"
+        for name in ("source", "output"):
+            if not isinstance(text := one.get(name, defaults.get(name)), str) or not text:
+                raise UsageError(f"{where}: each compile has a source and an output, as text; its {name} is {text!r}.")
         compiles += list(_spread({**defaults, **one}, where))
     return BatchFile(tuple(compiles), None if cache is None else place_of(cache))
 
@@ -92,13 +95,11 @@ def entries_of(batch: BatchFile, file: Path, shared: Sequence[str]) -> list[Entr
     """Its compiles, with the options that all share. Raises UsageError for one that compile would refuse."""
     found: dict[Path, Entry] = {}
     for options in batch.compiles:
-        output = Path(str(options.get("output", "")))
+        output = Path(options["output"])
         where = f"the batch {file}, output {output}"
-        if not options.get("output") or not options.get("source"):
-            raise UsageError(f"the batch {file}: each compile has a source and an output.")
         if output.resolve() in found:
             raise UsageError(f"{where} is that of two compiles; name another, or have {{option}} in it.")
-        arguments = [*_arguments(options, where), *shared, "--", str(options["source"])]
+        arguments = [*_arguments(options, where), *shared, "--", options["source"]]
         found[output.resolve()] = Entry(tuple(arguments), _request(arguments, where), output)
     return list(found.values())
 
@@ -107,18 +108,18 @@ def _spread(options: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
     """A compile for each of what `each` lists."""
     each = options.pop("each", {})
     if not isinstance(each, dict) or not all(isinstance(values, list) and values for values in each.values()):
-        raise UsageError(f'{where}: each is a table of lists, such as each.soc = ["910B4", "310P3"].')
+        raise UsageError(f'{where}: each is a table of lists with a value or more, such as each.soc = ["910B4"].')
     for values in itertools.product(*each.values()):
         chosen = dict(zip(each, values, strict=True))
         one = {**options, **chosen}
-        if chosen and isinstance(one.get("output"), str):
-            named = {name: str(value).rstrip("/").rpartition("/")[2] for name, value in chosen.items()}
-            try:
-                one["output"] = one["output"].format(**named)
-            except (KeyError, IndexError, ValueError):
-                raise UsageError(
-                    f"{where}: output may have {', '.join(f'{{{name}}}' for name in named)} in it."
-                ) from None
+        named = {name: str(value).rstrip("/").rpartition("/")[2] for name, value in chosen.items()}
+        try:
+            one["output"] = str(one["output"]).format(**named)
+        except (KeyError, IndexError, ValueError):
+            known = ", ".join(f"{{{name}}}" for name in named) or "nothing"
+            raise UsageError(
+                f"{where}: the output is {one['output']!r}; in braces may be what each lists, here {known}."
+            ) from None
         yield one
 
 

@@ -13,9 +13,10 @@ import click
 from attnfuse.cli.console import say
 from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import CACHE_PLACE, cache_key_option, json_option
-from attnfuse.errors import OutputError
+from attnfuse.errors import OutputError, UsageError
 from attnfuse.names import counted
 from attnfuse.report.units import human_bytes
+from attnfuse.store.entries import FORMAT
 from attnfuse.store.places import Listed, Place, PlaceError, shown
 from attnfuse.store.store import Store
 
@@ -56,6 +57,8 @@ def cache_command(
     The age of an entry is counted from when it was last asked for; where a place does not keep that, as object stores
     do not, from when it was written. What is removed is made anew where it is needed.
     """
+    if isinstance(place, Path) and not (place / FORMAT).is_dir():
+        raise UsageError(f"there is no cache at {place}; give the folder, or the URL, that --cache-dir was given.")
     store = Store(place, cache_key)
     try:
         found = sorted(store.listed(), key=lambda one: (one.written, one.kind, one.key))

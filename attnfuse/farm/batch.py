@@ -7,6 +7,7 @@ traces in the cache. What is written is what each compile by itself would write.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.compiler import CompileRequest, prepare
-from attnfuse.errors import AttnfuseError
+from attnfuse.errors import AttnfuseError, InternalError, SourceError
 from attnfuse.farm.local import Ended, run_each
 from attnfuse.farm.state import BatchState, made_of
 from attnfuse.farm.units import Answer, TraceUnit, Workers, trace_unit
@@ -204,7 +205,13 @@ def _command(entry: Entry) -> list[str]:
 def _tell(result: Result, ended: Ended) -> None:
     """What a compile's exit code and words say."""
     result.seconds = ended.seconds
-    result.code = ended.code if ended.code >= 0 else 128 - ended.code
+    if ended.code < 0:
+        is_killed = -ended.code == signal.SIGKILL
+        result.code = SourceError.exit_code if is_killed else InternalError.exit_code
+        why = ", as where memory runs out; do fewer at once (--workers)" if is_killed else ""
+        result.errors = (f"its process was ended by a signal ({signal.strsignal(-ended.code)}){why}.",)
+        return
+    result.code = ended.code
     try:
         document = json.loads(ended.out)
     except ValueError:

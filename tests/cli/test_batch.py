@@ -81,8 +81,14 @@ REFUSED = {
     "each": ("[[compile]]\nsource='a'\noutput='b'\neach.soc='a'\n", "each is a table of lists"),
     "each of another": (
         "[[compile]]\nsource='a'\noutput='{dtype}'\neach.soc=['910B4']\n",
-        "output may have {soc} in it",
+        "the output is '{dtype}'; in braces may be what each lists, here {soc}",
     ),
+    "each of none": (
+        "[[compile]]\nsource='a'\noutput='{soc}'\n",
+        "compile 1: the output is '{soc}'; in braces may be what each lists, here nothing",
+    ),
+    "each of nothing": ("[[compile]]\nsource='a'\noutput='b'\neach.soc=[]\n", "with a value or more"),
+    "no source": ("[[compile]]\nsource=['a']\noutput='b'\n", "compile 1: each compile has a source and an output, as"),
     "twice": ("[[compile]]\nsource='a'\noutput='b'\neach.soc=['910B4','310P3']\n", "is that of two compiles"),
     "contradiction": ("[[compile]]\nsource='a'\noutput='b'\nseed=1\n", "--seed is for --verify"),
     "no policy": ("[[compile]]\nsource='a'\noutput='b'\npolicy='none.toml'\n", "output b: "),

@@ -33,6 +33,13 @@ def left(cache: Path) -> list[int]:
     return [days for days in (0, 10, 20, 30) if key_of(str(days)) in keys]
 
 
+def test_nothing_is_made_where_there_is_no_cache(command: Command, tmp_path: Path) -> None:
+    for place in (tmp_path / "none", tmp_path):
+        answer = command("cache", place)
+        assert (answer.code, f"there is no cache at {place}" in answer.error) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_there_is_told_and_stays(command: Command, cache: Path) -> None:
     answer = command("cache", cache, "--json")
     assert answer.code == 0

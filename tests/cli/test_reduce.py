@@ -191,7 +191,7 @@ def test_nothing_to_reduce(command: Command, small: Path, tmp_path: Path, argume
         (["{source}", "{source}", "--weights", "drawn"], 2, "drop --weights."),
         (["demo:stable-diffusion", "{source}"], 2, "demo:stable-diffusion is no .mindir file"),
         (["{source}", "--dynamic", "batch"], 2, "drop --dynamic."),
-        (["{source}", "-o", "{folder}"], 2, "exists already; name another folder with -o, or remove it."),
+        (["{source}", "-o", "{folder}"], 2, "exists already, and is not empty; name another, or remove it."),
         (["{source}", "-o", "{source}/r"], 2, "cannot be written: Not a directory."),
         (["{folder}/none.mindir"], 3, "does not exist"),
         (["{source}", "{folder}/none.mindir"], 3, "does not exist"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from attnfuse.cli.batch_file import BatchFile, entries_of
 from attnfuse.errors import TraceError
+from attnfuse.farm import batch
 from attnfuse.farm.batch import How, Outcome, Result, run_batch
+from attnfuse.farm.local import Ended
 from attnfuse.farm.state import BatchState
 from attnfuse.farm.units import Answer
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
@@ -115,3 +118,16 @@ def test_the_exit_code_is_that_of_the_worst(run: Run, codes: Sequence[int], code
     outcome = Outcome([Result(entry, found) for found in codes])
     assert outcome.code == outcome.to_json()["exit_code"] == code
     assert Answer() == Answer("")
+
+
+@pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGKILL, 3), (signal.SIGSEGV, 70)])
+def test_a_compile_that_a_signal_ends_has_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, ended_by: signal.Signals, code: int
+) -> None:
+    graph = write_split(run.place / "g")
+    ended = Ended(-ended_by, "", "", 1.0)
+    monkeypatch.setattr(batch, "run_each", lambda commands, *_: ((name, ended) for name in commands))
+    outcome = run(compile_(run.place, f"g/{graph.name}", "out.mindir"))
+    assert outcome.code == code
+    assert "its process was ended by a signal" in outcome.results[0].errors[0]
+    assert ("memory runs out" in outcome.results[0].errors[0]) == (code == 3)
