@@ -137,7 +137,9 @@ def devices_of(texts: tuple[str, ...]) -> int | dict[str, int] | None:
     if len(texts) == 1 and found[0] is not None and not named:
         return int(found[0][2])
     if len(named) != len(texts):
-        raise UsageError(f"--device {' --device '.join(texts)} is neither a number nor NAME=N for each component.")
+        raise UsageError(
+            f"--device {' --device '.join(texts)} is neither a number from 0 on nor NAME=N for each component."
+        )
     return named
 
 

@@ -228,9 +228,10 @@ def check_size(manifest: Manifest, size: tuple[int, int] | None) -> None:
     sizes = dict.fromkeys((width, height) for one in decoders for height, width in [one.outputs[0].shape[-2:]])
     if size not in sizes:
         there = ", ".join(f"{width}x{height}" for width, height in sizes)
+        wanted = f"--width {size[0]} --height {size[1]}" if len(sizes) == 1 else f"--size {size[0]}x{size[1]} too"
         raise UsageError(
             f"{manifest.folder} was compiled for pictures of {there}, and --size asks for "
-            f"{size[0]}x{size[1]}: compile it again with --width {size[0]} --height {size[1]}."
+            f"{size[0]}x{size[1]}: compile it again with {wanted}."
         )
 
 

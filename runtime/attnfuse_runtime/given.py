@@ -116,7 +116,8 @@ def _controls(
     if images is None:
         for name, value in numbers.items():
             if value is not None:
-                raise InputError(f"{name} was given, and there is no control_image; give one, or leave it out.")
+                advice = "give one, or leave it out" if controls else "leave it out: the pipeline has no ControlNet"
+                raise InputError(f"{name} was given, and there is no control_image; {advice}.")
         return ()
     if controls == 1:
         pictures: list[Array | None] = [_arrays("control_image", images, count, _levels)]
