@@ -1,7 +1,7 @@
 """What a file is that is not what was looked for, told by how it begins, by its size, and by its name last.
 
 Formats: Git LFS pointers (git-lfs, docs/spec.md), GGUF (ggml-org/ggml, docs/gguf.md), safetensors
-(huggingface/safetensors, "Format"), PyTorch's zip archives and older pickles, HDF5.
+(huggingface/safetensors, "Format"), PyTorch's zip archives and older pickles, HDF5, PNG and JPEG.
 
 Free of protobuf: what is loaded beside MindSpore may import it.
 """
@@ -54,6 +54,8 @@ def what_lies_there(path: Path) -> str:
         return f"is a pickle, {OF_PYTORCH}"
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return _BY_NAME[".h5"]
+    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xe1")):
+        return "is a picture, and no model or weights; give the file that was meant"
     if re.match(rb"\s*<(!doctype html|html|\?xml)", head, re.IGNORECASE):
         return "is a web page, as a server sends it in place of a file it does not hand out; fetch it again"
     if path.suffix in _PICKLES:

@@ -85,6 +85,8 @@ class TensorFile:
     def _damaged(self, reason: object = "it ends too early") -> SourceError:
         try:
             found = what_lies_there(self.path)
+            if not found and not self.path.stat().st_size:
+                found = "is empty, and no safetensors file; fetch it again"
         except OSError:
             found = ""
         found = found or f"is not a safetensors file or is truncated ({reason}); download it again"

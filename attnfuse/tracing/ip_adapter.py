@@ -35,6 +35,13 @@ _LAST_OF_FULL = "proj.3.weight"
 _WIDTHS = {"image_embeds": ("projection_dim", 512), "hidden_states": ("hidden_size", 768)}
 """What a configuration of CLIP's calls the width of what an adapter takes, and transformers' default."""
 
+_ATTENDS = {"CrossAttnDownBlock2D": True, "CrossAttnUpBlock2D": True, "DownBlock2D": False, "UpBlock2D": False}
+"""Whether a block of a UNet has cross-attention, of those that Stable Diffusion and XL are made of."""
+
+_MIDDLE = "UNetMidBlock2DCrossAttn"
+_PICTURE_TOKENS = 4
+"""How many tokens a plain adapter makes of a picture, which mindone has fixed."""
+
 _HUB_FILE = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[\w.-]+)/(?P<file>(?:[\w.-]+/)*[\w.-]+\.safetensors)")
 
 
@@ -156,3 +163,78 @@ def width_of(config: Mapping[str, object], adapter: IpAdapter) -> object:
     """How wide an image encoder's configuration says that it is what the adapter takes of it."""
     key, default = _WIDTHS[adapter.takes]
     return config.get(key, default)
+
+
+def check_fits(adapter: IpAdapter, unet: Mapping[str, object]) -> None:
+    """Raise SourceError where a tensor that mindone takes of the file is absent, of another shape, or no float.
+
+    Shapes follow from the `unet`'s configuration, where it has the blocks of Stable Diffusion or XL, and from the first
+    weight of the projection. What is of another width than the UNet's text is for others to tell. For tensors of a
+    resampler's layers this is found when they are loaded.
+    """
+    if adapter.file is None or unet.get("cross_attention_dim") != adapter.context:
+        return
+    tensors = read_tensors((adapter.file,))
+    for key, shape in {**_projection_shapes(tensors, adapter), **_attention_shapes(unet, adapter.context)}.items():
+        tensor = tensors.get(key)
+        if tensor is None:
+            problem = f"{adapter.file} has no tensor {key!r}, which one for this UNet has"
+        elif tensor.shape != shape:
+            problem = (
+                f"tensor {key!r} of {adapter.file} has shape {list(tensor.shape)}, and what fits has {list(shape)}"
+            )
+        elif "float" not in tensor.dtype:
+            problem = f"tensor {key!r} of {adapter.file} is {tensor.dtype}, and no float"
+        else:
+            continue
+        raise SourceError(f"{problem}; the IP-Adapter was made for another model, or is damaged.")
+
+
+def _projection_shapes(tensors: Mapping[str, StoredTensor], adapter: IpAdapter) -> dict[str, tuple[int, ...]]:
+    """What makes tokens of a picture, by name in the file: of mindone's projections (models/embeddings.py), layers of a
+    resampler left out."""
+    width, text = adapter.width, adapter.context
+    if PROJECTION + _PLAIN in tensors:
+        rows = _PICTURE_TOKENS * text
+        shapes = {"proj.weight": (rows, width), "proj.bias": (rows,), "norm.weight": (text,), "norm.bias": (text,)}
+    elif PROJECTION + _FULL in tensors:
+        shapes = {"proj.0.weight": (width, width), "proj.0.bias": (width,), "proj.2.weight": (text, width)}
+        shapes |= dict.fromkeys(("proj.2.bias", "proj.3.weight", "proj.3.bias"), (text,))
+    else:
+        inner = tensors[PROJECTION + _PLUS].shape[0]
+        shapes = {"proj_in.bias": (inner,), "proj_out.weight": (text, inner)}
+        shapes |= dict.fromkeys(("proj_out.bias", "norm_out.weight", "norm_out.bias"), (text,))
+    return {PROJECTION + key: shape for key, shape in shapes.items()}
+
+
+def _attention_shapes(unet: Mapping[str, object], context: int) -> dict[str, tuple[int, ...]]:
+    """Keys and values by name in the file, as mindone numbers a UNet's attention: down, up, and the middle last.
+
+    Empty where the configuration has something whose attention is not known.
+    """
+    channels, layers = unet.get("block_out_channels"), unet.get("layers_per_block")
+    down, up = unet.get("down_block_types"), unet.get("up_block_types")
+    if not isinstance(channels, list) or not isinstance(layers, int):
+        return {}
+    if not isinstance(down, list) or not isinstance(up, list) or not len(down) == len(up) == len(channels):
+        return {}
+    depths = unet.get("transformer_layers_per_block", 1)
+    depths = [depths] * len(channels) if isinstance(depths, int) else depths
+    odd = any(unet.get(key) for key in ("dual_cross_attention", "reverse_transformer_layers_per_block"))
+    if odd or unet.get("mid_block_type", _MIDDLE) != _MIDDLE or unet.get("attention_type", "default") != "default":
+        return {}
+    if not isinstance(depths, list) or len(depths) != len(channels) or not {*down, *up} <= _ATTENDS.keys():
+        return {}
+    if not all(isinstance(number, int) for number in (*channels, *depths)):
+        return {}
+    widths: list[int] = []
+    for kind, width, depth in zip(down, channels, depths, strict=True):
+        widths += [width] * (layers * depth * _ATTENDS[kind])
+    for kind, width, depth in zip(up, reversed(channels), reversed(depths), strict=True):
+        widths += [width] * ((layers + 1) * depth * _ATTENDS[kind])
+    widths += [channels[-1]] * depths[-1]
+    return {
+        f"{ATTENTION}{2 * number + 1}.to_{which}_ip.weight": (width, context)
+        for number, width in enumerate(widths)
+        for which in "kv"
+    }

@@ -48,7 +48,7 @@ class _Value:
 def give_ip_adapter(model: Any, plan: ComponentPlan) -> Mapping[str, StoredTensor]:
     """Give `model`, built by `build_skeleton`, the plan's IP-Adapter; return its tensors by parameter.
 
-    Raises TraceError, naming tensors, where the file is of another UNet.
+    Raises TraceError, naming the file and its tensors, where it is of another UNet.
     """
     from mindone.diffusers.loaders import unet as loader
 
@@ -82,6 +82,7 @@ def give_ip_adapter(model: Any, plan: ComponentPlan) -> Mapping[str, StoredTenso
         for inner, value in values.items()
         for name in [f"{places[id(cell)]}.{inner}"]
     }
+    _check_shapes(plan, model, found)
     used = {record.key_in_file for record in found.values()}
     left = [key for key in read_tensors((plan.ip_adapter,)) if key not in used]
     if left:
@@ -90,3 +91,16 @@ def give_ip_adapter(model: Any, plan: ComponentPlan) -> Mapping[str, StoredTenso
             f" {'it' if len(left) == 1 else 'them'}; it was made for another model."
         )
     return found
+
+
+def _check_shapes(plan: ComponentPlan, model: Any, found: Mapping[str, StoredTensor]) -> None:
+    """Raise TraceError where a tensor of the file, or what is taken of it, has not the shape of its parameter."""
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.parameters_and_names()}
+    for name, record in found.items():
+        wanted = shapes.get(name, record.shape)
+        if record.shape != wanted:
+            raise TraceError(
+                f"component {plan.name}: tensor {record.key_in_file!r} of {record.file} gives shape"
+                f" {list(record.shape)}, and parameter {name}, which takes it, has shape {list(wanted)}; the IP-Adapter"
+                " was made for another model, or is damaged."
+            )

@@ -30,6 +30,7 @@ from attnfuse.tracing.folder import (
     with_vae,
 )
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.ip_adapter import check_fits
 from attnfuse.tracing.original import with_checkpoint
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
@@ -152,6 +153,8 @@ def _survey(
     if family is None and pipeline.class_name:
         return _survey_unknown(pipeline, dtype, shapes, given, terms)
     context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
+    if terms.ip_adapter is not None:
+        check_fits(terms.ip_adapter, context.configs.read.get(UNET, {}))
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
         context = family.sized(context)
         if shapes.frames is not None and "frames" not in context.sizes:

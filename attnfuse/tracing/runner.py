@@ -25,6 +25,9 @@ from attnfuse.tracing.workers import LOG_FILE, Workers
 _REQUEST_FILE = "request.json"
 _RESULT_FILE = "trace.json"
 
+#: What transformers prints whenever it is imported without PyTorch: nothing of how a process ended.
+_BANNER = "None of PyTorch, TensorFlow >= 2.0, or Flax have been found"
+
 #: Settings of a user's shell that would change or break a trace: protobuf's backend must be MindSpore's choice,
 #: and its compile cache loses the scopes.
 UNSET = ("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")
@@ -149,5 +152,5 @@ def _ending(code: int) -> str:
 
 def _last_words(work: Path) -> str:
     lines = (work / LOG_FILE).read_text(encoding="utf-8", errors="replace").split("\n")
-    said = [line.strip() for line in lines if line.strip()]
+    said = [line.strip() for line in lines if line.strip() and _BANNER not in line]
     return f"its last words were: {said[-1][:200]}" if said else "it said nothing."

@@ -24,6 +24,8 @@ KINDS: dict[str, tuple[str, bytes, str]] = {
     "pickle": ("m.ckpt", b"\x80\x02}q\0", "is a pickle, which can run code when it is read: convert it"),
     "called a pickle": ("m.pt", b"?", "is called as PyTorch's files are, which can run code"),
     "web page": ("m.safetensors", b"\n<!DOCTYPE HTML><p>sign in", "is a web page, as a server sends it"),
+    "PNG": ("m.safetensors", b"\x89PNG\r\n\x1a\n\0\0", "is a picture, and no model or weights"),
+    "JPEG": ("m.safetensors", b"\xff\xd8\xff\xe0\0\x10JFIF", "is a picture, and no model or weights"),
     "HDF5": ("m.safetensors", b"\x89HDF\r\n\x1a\n", "holds weights of TensorFlow"),
     "msgpack": ("flax_model.msgpack", b"x", "holds weights of Flax"),
     "onnx": ("model.onnx", b"x", "is a model of ONNX"),

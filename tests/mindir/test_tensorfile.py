@@ -200,7 +200,6 @@ def test_a_header_that_the_package_reads(tmp_path: Path) -> None:
 
 
 NO_SAFETENSORS = (
-    b"",
     b"1234",
     (10**9).to_bytes(8, "little") + b"{}",
     (2).to_bytes(8, "little") + b"[]",
@@ -212,6 +211,12 @@ NO_SAFETENSORS = (
 def test_what_is_no_safetensors_file(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "m.safetensors").write_bytes(data)
     with pytest.raises(SourceError, match=r"m\.safetensors is not a safetensors file or is truncated"):
+        TensorFile(tmp_path / "m.safetensors")
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "m.safetensors").touch()
+    with pytest.raises(SourceError, match=r"m\.safetensors is empty, and no safetensors file; fetch it again\.$"):
         TensorFile(tmp_path / "m.safetensors")
 
 

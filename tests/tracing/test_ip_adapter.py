@@ -16,7 +16,7 @@ from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import ShapeOptions, TensorSpec
 from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.folder import IpAdapter
-from attnfuse.tracing.ip_adapter import GivenIpAdapter, parse_ip_adapter, read_ip_adapter
+from attnfuse.tracing.ip_adapter import GivenIpAdapter, check_fits, parse_ip_adapter, read_ip_adapter
 from attnfuse.tracing.parts import Terms
 from attnfuse.tracing.plan import ADAPTED, NOT_ADAPTED, Planned, plan_all
 from tests.support.checkpoints import SD21_UNET, SMALL_VAE, XL_UNET
@@ -153,6 +153,47 @@ def test_what_is_no_adapter(models: Path, tmp_path: Path) -> None:
     refused("has keys and values of several widths", file)
     (tmp_path / "ip-adapter_sd15.bin").write_bytes(b"\x80\x02}q\x00.")
     refused(r"ip-adapter_sd15\.bin is a pickle, which can run code", tmp_path / "ip-adapter_sd15.bin")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "message"),
+    [
+        ("plain", "ip_adapter.1.to_k_ip.weight", (65, 64), r"has shape \[65, 64\], and what fits has \[32, 64\]"),
+        ("plain", "image_proj.norm.weight", (0,), r"has shape \[0\], and what fits has \[64\]"),
+        ("plain", "image_proj.proj.weight", (32, 16), r"has shape \[32, 16\], and what fits has \[256, 16\]"),
+        ("plain", "image_proj.proj.bias", None, "which one for this UNet has"),
+        ("plus", "image_proj.proj_out.weight", (64, 31), r"has shape \[64, 31\], and what fits has \[64, 32\]"),
+        ("full", "image_proj.proj.2.weight", (60, 24), r"has shape \[60, 24\], and what fits has \[64, 24\]"),
+        ("full", "ip_adapter.7.to_v_ip.weight", None, "which one for this UNet has"),
+        ("full", "ip_adapter.7.to_v_ip.weight", "int32", "is int32, and no float"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_the_trace(
+    models: Path, tmp_path: Path, kind: str, key: str, value: tuple[int, ...] | str | None, message: str
+) -> None:
+    file = write_ip_adapter(models / "one.safetensors", SD21_UNET, kind)
+    tensors = load_file(file)
+    was = tensors.pop(key)
+    if isinstance(value, str):
+        tensors[key] = was.astype(value)
+    elif value is not None:
+        tensors[key] = np.zeros(value, np.float16)
+    save_file(tensors, file)
+    folder = pipeline(tmp_path / "in")
+    with pytest.raises(SourceError, match=message) as caught:
+        planned(folder, read_ip_adapter(str(file)))
+    assert repr(key) in str(caught.value)
+    assert str(file) in str(caught.value)
+    # Where attention is not known, or nothing takes a text of that width, others tell.
+    check_fits(read_ip_adapter(str(file)), {**SD21_UNET, "cross_attention_dim": [64, 64]})
+    if key.startswith("ip_adapter."):
+        check_fits(read_ip_adapter(str(file)), {**SD21_UNET, "mid_block_type": "UNetMidBlock2DSimpleCrossAttn"})
+
+
+def test_attention_of_several_layers_is_counted(models: Path) -> None:
+    for unet in (XL_UNET, {**XL_UNET, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"]}):
+        file = write_ip_adapter(models / "xl.safetensors", unet, "plus")
+        check_fits(read_ip_adapter(str(file)), unet)
 
 
 def test_a_pipeline_that_has_none(models: Path, tmp_path: Path) -> None:

@@ -107,6 +107,15 @@ def test_silent_end(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch)
         trace_component(PLAN, work)
 
 
+def test_what_transformers_always_says_is_no_last_word(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    banner = "None of PyTorch, TensorFlow >= 2.0, or Flax have been found. Models won't be available."
+    pretend_worker(monkeypatch, tmp_path, f'echo "{banner}"; kill -KILL $$')
+    with pytest.raises(TraceError, match=r"was killed by SIGKILL; it said nothing\.$"):
+        trace_component(PLAN, work)
+
+
 def test_result_of_an_earlier_trace_is_not_taken(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (work / "trace.json").write_text(json.dumps(to_json(TRACED)))
     pretend_worker(monkeypatch, tmp_path, "exit 3")

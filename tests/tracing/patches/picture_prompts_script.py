@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ def _compared(folder: Path, file: Path) -> dict[str, Any]:
     }
 
 
-def _refused(folder: Path, file: Path) -> str:
-    plan = _plan(folder, file)
+def _refused(plan: ComponentPlan, file: Path) -> str:
+    plan = replace(plan, ip_adapter=file)
     try:
         give_ip_adapter(build_skeleton(plan), plan)
     except TraceError as error:
@@ -118,16 +119,19 @@ def main() -> None:
         write_json(folder / "model_index.json", index)
         for kind in ("plain", "plus", "full"):
             told[kind] = _compared(folder, write_ip_adapter(Path(work) / f"{kind}.safetensors", UNET, kind, "float32"))
-        file = Path(work) / "plain.safetensors"
-        tensors = load_file(file)
+        plan = _plan(folder, Path(work) / "plain.safetensors")
+        file = Path(work) / "other.safetensors"
+        tensors = load_file(Path(work) / "plain.safetensors")
         last = max(int(key.split(".")[1]) for key in tensors if key.startswith("ip_adapter."))
         save_file({key: value for key, value in tensors.items() if f".{last}." not in key}, file)
-        told["plain"]["short"] = _refused(folder, file)
+        told["plain"]["short"] = _refused(plan, file)
         more = {
             key.replace(f".{last}.", f".{last + 2}."): value for key, value in tensors.items() if f".{last}." in key
         }
         save_file({**tensors, **more}, file)
-        told["plain"]["long"] = _refused(folder, file)
+        told["plain"]["long"] = _refused(plan, file)
+        save_file({**tensors, "ip_adapter.1.to_k_ip.weight": np.zeros((65, 64), np.float32)}, file)
+        told["plain"]["shape"] = _refused(plan, file)
     sys.stdout.write(json.dumps(told) + "\n")
 
 

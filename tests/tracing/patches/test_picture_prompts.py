@@ -25,3 +25,5 @@ def test_a_unet_is_given_what_mindone_gives_it() -> None:
         assert found["live"] == ["image_embeds" if found is told["plain"] else "hidden_states", 0.5]
     assert "has no tensor 'ip_adapter.7.to_k_ip.weight', and the UNet has an attention for it" in told["plain"]["short"]
     assert "has tensors 'ip_adapter.9.to_k_ip.weight', " in told["plain"]["long"]
+    assert "tensor 'ip_adapter.1.to_k_ip.weight' of " in told["plain"]["shape"]
+    assert "other.safetensors gives shape [65, 64], and parameter down_blocks.0." in told["plain"]["shape"]
