@@ -123,7 +123,7 @@ def read_standing(place: OutputPlace, asked: Collection[str]) -> Standing | None
     """
     path = place.folder / place.beside(MANIFEST)
     try:
-        content = path.read_bytes()
+        content = documents.read_text(path).encode()
         raw = json.loads(content)
         others = [entry["name"] for entry in raw["components"] if entry["name"] not in asked]
     except FileNotFoundError:

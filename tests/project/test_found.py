@@ -21,6 +21,7 @@ from attnfuse.live.plans import plan_live
 from attnfuse.lora.inversion import GivenInversion, read_inversions, with_tokens
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import OutputPlace, OutputStage
+from attnfuse.standing import read_standing
 from attnfuse.store.entries import key_of
 from attnfuse.store.store import Store
 from attnfuse.tracing.checkpoint import is_gguf
@@ -262,3 +263,9 @@ def test_a_run_that_cannot_begin_lets_go(tmp_path: Path, monkeypatch: pytest.Mon
 
 def _refused(*_: object, **__: object) -> None:
     raise OSError("no quota")
+
+
+def test_a_manifest_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(OutputError, match=r"its manifest\.json cannot be read"):
+        read_standing(OutputPlace(tmp_path, is_file=False), [])
