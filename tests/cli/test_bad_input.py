@@ -100,8 +100,8 @@ BAD: dict[str, tuple[Maker, int, str]] = {
     "unknown demo": (lambda folder: ["demo:stable-difusion"], 3, r"did you mean 'stable-diffusion'"),
     "empty file": (source(b""), 3, r"model\.mindir is empty"),
     "truncated file": (source(WHOLE[: len(WHOLE) // 2]), 3, r"model\.mindir is not a MindIR file, or is truncated"),
-    "jpeg named .mindir": (source(JPEG), 3, r"model\.mindir is not a MindIR file"),
-    "jpeg": (source(JPEG, "photo.jpg"), 3, r"photo\.jpg is not a MindIR file"),
+    "jpeg named .mindir": (source(JPEG), 3, r"model\.mindir is a picture, and no model"),
+    "jpeg": (source(JPEG, "photo.jpg"), 3, r"photo\.jpg is a picture, and no model"),
     "Git LFS pointer": (
         source(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 77\n", "unet.mindir"),
         3,
@@ -223,7 +223,7 @@ def test_the_installed_command_says_it_too(tmp_path: Path) -> None:
     (tmp_path / "photo.mindir").write_bytes(JPEG)
     answer = attnfuse("compile", "photo.mindir", "-o", "out", toy=True, cwd=tmp_path)
     assert (answer.returncode, answer.stdout) == (3, "")
-    assert answer.stderr.splitlines()[-1].startswith("error: photo.mindir is not a MindIR file")
+    assert answer.stderr.splitlines()[-1].startswith("error: photo.mindir is a picture, and no model or weights")
     assert "Traceback" not in answer.stderr
     assert set(tree(tmp_path)) == {"photo.mindir"}
 
