@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from attnfuse_runtime import schedulers
+from attnfuse_runtime.backends import Backend, Devices
 from attnfuse_runtime.errors import FolderError, PipelineError
 from attnfuse_runtime.families import Family, Setup, TextEncoder
 from attnfuse_runtime.families.base import DECODER, has_part
@@ -15,6 +17,38 @@ from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.tokenizer import Tokenizer
 
 AnyFamily = TypeVar("AnyFamily", bound=Family)
+AnyLoop = TypeVar("AnyLoop", bound="Loop[Any]")
+
+
+class Loop(Generic[AnyFamily]):
+    """The loop over a folder's graphs; `KINDS` are the kinds of pipelines that it is for."""
+
+    KINDS: ClassVar[Mapping[str, Any]]
+
+    def __init__(self, pipeline: Pipeline, source: Path | None = None) -> None:
+        """`source` is the folder of the pipeline that the graphs were made of; None where their own holds all of it.
+
+        Raises PipelineError where there is no loop for it, a graph is missing or graphs do not go together, FolderError
+        where a file is missing, SchedulerError where its scheduler is not supported.
+        """
+        self.pipeline = pipeline
+        self._families: list[AnyFamily] = families_of(pipeline, source, self.KINDS)
+        self.scheduler = self._families[0].scheduler
+
+    @classmethod
+    def from_folder(
+        cls: type[AnyLoop],
+        folder: str | os.PathLike[str],
+        source: str | os.PathLike[str] | None = None,
+        backend: str | Backend = "lite",
+        devices: Devices = None,
+    ) -> AnyLoop:
+        """The loop over a folder that attnfuse wrote, of the pipeline in `source` where that is told.
+
+        Raises as `Pipeline` and this do.
+        """
+        pipeline = Pipeline.from_folder(folder, backend, devices)
+        return cls(pipeline, None if source is None else Path(source))
 
 
 def families_of(pipeline: Pipeline, source: Path | None, kinds: Mapping[str, type[AnyFamily]]) -> list[AnyFamily]:

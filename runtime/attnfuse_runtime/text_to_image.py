@@ -9,7 +9,6 @@ keeps them in the model's type. The safety checker, if there is one, is not run.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from PIL import Image
 
 from attnfuse_runtime import given
 from attnfuse_runtime.asking import check_numbers, generators_of, negative_of, of_size, prompts_of, refuse_other_than
-from attnfuse_runtime.backends import Backend, Devices
 from attnfuse_runtime.errors import InputError
 from attnfuse_runtime.families import FAMILIES, Canvas, Conditions, Family, Moment, Start, kind_for, picture_prompt
 from attnfuse_runtime.families.base import DECODER
@@ -27,7 +25,7 @@ from attnfuse_runtime.families.control import Controlled
 from attnfuse_runtime.families.courses import Course
 from attnfuse_runtime.files import read_json
 from attnfuse_runtime.given import Given, Images, Number
-from attnfuse_runtime.loading import check_graphs, families_of
+from attnfuse_runtime.loading import Loop, check_graphs
 from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pictures import Pictures, pictures
 from attnfuse_runtime.pipeline import Pipeline
@@ -40,36 +38,17 @@ Callback = Callable[[int, float, Array], None]
 __all__ = ["Callback", "Pictures", "TextToImage"]
 
 
-class TextToImage:
+class TextToImage(Loop[Family]):
     """The loop over a folder's graphs."""
 
-    def __init__(self, pipeline: Pipeline, source: Path | None = None) -> None:
-        """`source` is the folder of the pipeline that the graphs were made of; None where their own holds all of it.
+    KINDS = FAMILIES
 
-        Raises PipelineError where there is no loop for it, a graph is missing or graphs do not go together, FolderError
-        where a file is missing, SchedulerError where its scheduler is not supported.
-        """
-        self.pipeline = pipeline
-        self._families = families_of(pipeline, source, FAMILIES)
+    def __init__(self, pipeline: Pipeline, source: Path | None = None) -> None:
+        """As of any loop."""
+        super().__init__(pipeline, source)
         self._name = self._families[0].setup.index["_class_name"]
-        self.scheduler = self._families[0].scheduler
         processor = self._families[0].setup.folder / "feature_extractor" / "preprocessor_config.json"
         self._processor = read_json(processor) if processor.is_file() else {}
-
-    @classmethod
-    def from_folder(
-        cls,
-        folder: str | os.PathLike[str],
-        source: str | os.PathLike[str] | None = None,
-        backend: str | Backend = "lite",
-        devices: Devices = None,
-    ) -> TextToImage:
-        """The loop over a folder that attnfuse wrote, of the pipeline in `source` where that is told.
-
-        Raises as `Pipeline` and this do.
-        """
-        pipeline = Pipeline.from_folder(folder, backend, devices)
-        return cls(pipeline, None if source is None else Path(source))
 
     def __call__(
         self,

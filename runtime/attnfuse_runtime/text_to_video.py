@@ -5,23 +5,19 @@ What is read where is as for pictures: see `text_to_image`. Latents are float32 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from attnfuse_runtime.asking import check_numbers, generators_of, negative_of, of_size, prompts_of, refuse_other_than
-from attnfuse_runtime.backends import Backend, Devices
 from attnfuse_runtime.families import VIDEOS, Conditions, Decoding, Shown, Start, VideoFamily
 from attnfuse_runtime.families.base import DECODER
 from attnfuse_runtime.films import Films, films
 from attnfuse_runtime.given import Given
-from attnfuse_runtime.loading import families_of
+from attnfuse_runtime.loading import Loop
 from attnfuse_runtime.noise import Array, Generators
-from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.rows import run_rows
 from attnfuse_runtime.watching import Clock, Progress
 
@@ -31,33 +27,10 @@ Callback = Callable[[int, float, Array], None]
 __all__ = ["Callback", "Films", "TextToVideo"]
 
 
-class TextToVideo:
+class TextToVideo(Loop[VideoFamily]):
     """The loop over a folder's graphs."""
 
-    def __init__(self, pipeline: Pipeline, source: Path | None = None) -> None:
-        """`source` is the folder of the pipeline that the graphs were made of; None where their own holds all of it.
-
-        Raises PipelineError where there is no loop for it, a graph is missing or graphs do not go together, FolderError
-        where a file is missing, SchedulerError where its scheduler is not supported.
-        """
-        self.pipeline = pipeline
-        self._families = families_of(pipeline, source, VIDEOS)
-        self.scheduler = self._families[0].scheduler
-
-    @classmethod
-    def from_folder(
-        cls,
-        folder: str | os.PathLike[str],
-        source: str | os.PathLike[str] | None = None,
-        backend: str | Backend = "lite",
-        devices: Devices = None,
-    ) -> TextToVideo:
-        """The loop over a folder that attnfuse wrote, of the pipeline in `source` where that is told.
-
-        Raises as `Pipeline` and this do.
-        """
-        pipeline = Pipeline.from_folder(folder, backend, devices)
-        return cls(pipeline, None if source is None else Path(source))
+    KINDS = VIDEOS
 
     def __call__(
         self,
