@@ -25,13 +25,17 @@ import click
 
 from attnfuse.cli.compile import compile_command, compile_request
 from attnfuse.cli.request import SourceOptions
+from attnfuse.cli.workers import OF_WORKERS
 from attnfuse.errors import UsageError
 from attnfuse.farm.batch import Entry
 from attnfuse.names import suggestion
 from attnfuse.store.places import Place, place_of
 
 _NOT_HERE: Final = frozenset(
-    ("as_json", "cache_dir", "cache_key", "check", "dry_run", "print_after", "print_to", "progress", "time_passes")
+    (
+        *("as_json", "cache_dir", "cache_key", "check", "dry_run", "print_after", "print_to", "progress"),
+        *("time_passes", *OF_WORKERS),
+    )
 )
 """Parameters of compile that are the batch's, or that write nothing."""
 _OF_COMPILE: Final = (
@@ -157,6 +161,7 @@ def _request(arguments: Sequence[str], where: str) -> Any:
     try:
         given = compile_command.make_context("compile", list(arguments)).params
         own = {name: given.pop(name) for name in _OF_COMPILE}
+        given = {name: value for name, value in given.items() if name not in OF_WORKERS}
         return compile_request(SourceOptions(**given), **own)
     except click.ClickException as error:
         raise UsageError(f"{where}: {error.format_message()}") from None

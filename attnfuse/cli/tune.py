@@ -33,6 +33,7 @@ from attnfuse.cli.options import (
     trace_options,
     with_options,
 )
+from attnfuse.cli.workers import WorkerOptions, worker_options
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import OutputError, TraceError, UsageError
 from attnfuse.incremental import Incremental
@@ -88,6 +89,7 @@ def _budget(value: str) -> float:
 @json_option
 @progress_option
 @with_options(*log_options, component_option, *shape_options, *_TARGET, *trace_options)
+@with_options(*worker_options("measure"))
 def tune_command(
     source: str,
     budget: float,
@@ -106,10 +108,12 @@ def tune_command(
     Each attention is fused or keeps its formula, in high or fast precision, in float16 or bfloat16 where it is float32:
     what is cheapest by the estimate and keeps the budget. The policy is written with the figures in comments, for
     attnfuse compile --policy. Exit 1 where nothing keeps the budget. With --cache-dir what was measured is kept, and a
-    run that was stopped goes on where it was (docs/tuning.md).
+    run that was stopped goes on where it was (docs/tuning.md). Workers measure what is independent side by side, with
+    the same result.
     """
     verify.require_executor("numbers")
     plugins.load()  # the operators that they add
+    asked = WorkerOptions.taken(options)
     request = _request(source, options)
     _check_output(output, Path(source))
     with (
@@ -119,7 +123,11 @@ def tune_command(
         log.info("tune %s: budget %g, seed %d", source, budget, seed)
         tell = told(log, say if progress == "auto" else _silent)
         account = Account(shower, log.info)
-        with at_most(max_memory), watched(tell, "tuning"):
+        with (
+            asked.helping(request.cache, request.cache_key, told(log, say)),
+            at_most(max_memory),
+            watched(tell, "tuning"),
+        ):
             tuning = _tune(request, budget, seed, data, tell, account)
         account.end()
     _write(output, tuning.to_toml())
@@ -144,6 +152,7 @@ def _request(source: str, options: Mapping[str, Any]) -> CompileRequest:
         fetch=fetch_of(options),
         target=Target(options["runtime"], options["soc"]),
         cache=options["cache_dir"],
+        cache_key=options["cache_key"],
         strict_config=options["strict_config"],
         trace=options["trace"],
         jobs=1,  # what is measured takes the memory that a trace beside it was to have
@@ -169,7 +178,7 @@ def _tune(
                 budget=budget,
                 seed=seed,
                 data={} if data is None else verify.data_files(data, source.names),
-                known=Incremental(request.cache),
+                known=Incremental(request.cache, request.cache_key),
                 work=work,
                 tell=tell,
                 progress=account,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,11 +32,18 @@ class Run:
         self.place = place
         self.said: list[tuple[int, int, str]] = []
 
-    def __call__(self, *compiles: Mapping[str, object], tool: str = "this", cache: str = "cache") -> Outcome:
+    def __call__(
+        self,
+        *compiles: Mapping[str, object],
+        tool: str = "this",
+        cache: str = "cache",
+        workers: type[Here] = Here,
+        of_cluster: Sequence[str] = (),
+    ) -> Outcome:
         self.said.clear()
         shared = [f"--cache-dir={self.place / cache}"]
         entries = entries_of(BatchFile(tuple(compiles), None), self.place / "batch.toml", shared)
-        how = How(Here, 1, {}, tool, lambda done, total, what: self.said.append((done, total, what)))
+        how = How(workers, 1, {}, tool, lambda done, total, what: self.said.append((done, total, what)), of_cluster)
         return run_batch(entries, BatchState(self.place / "state"), how)
 
 
@@ -118,6 +125,22 @@ def test_the_exit_code_is_that_of_the_worst(run: Run, codes: Sequence[int], code
     outcome = Outcome([Result(entry, found) for found in codes])
     assert outcome.code == outcome.to_json()["exit_code"] == code
     assert Answer() == Answer("")
+
+
+def test_compiles_that_verify_numbers_are_told_of_the_cluster(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = write_split(run.place / "g")
+    asked: dict[str, list[str]] = {}
+
+    def note(commands: Mapping[str, list[str]], *_: object) -> Iterator[tuple[str, Ended]]:
+        asked.update(commands)
+        yield from ((name, Ended(0, "", "", 1.0)) for name in commands)
+
+    monkeypatch.setattr(batch, "run_each", note)
+    levels = ("none", "static", "sampled", "full")
+    compiles = [compile_(run.place, f"g/{graph.name}", f"{level}.mindir", verify=level) for level in levels]
+    run(*compiles, of_cluster=["--scheduler=tcp://farm:8786"])
+    told = [level for level in levels if "--scheduler=tcp://farm:8786" in asked[str(run.place / f"{level}.mindir")]]
+    assert told == ["sampled", "full"]
 
 
 @pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGKILL, 3), (signal.SIGSEGV, 70)])

@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,44 @@ from attnfuse.farm.batch import How, Outcome, run_batch
 from attnfuse.farm.cluster import Cluster, Tls
 from attnfuse.farm.local import LocalWorkers
 from attnfuse.farm.state import BatchState
+from attnfuse.farm.units import Answer
 from attnfuse.store.store import Store
 from tests.cli.conftest import tree
-from tests.support.console import attnfuse, environment
+from tests.support.console import attnfuse, environment, inside
 from tests.support.fluxes import LAYERS, write_fluxes
 from tests.support.waiting import PATIENCE, wait_for
+from tests.tuning.graphs import overflowing
 
 SIZES = ("64x64", "96x64")
+
+
+@dataclass
+class Running:
+    """A scheduler by its address, and its workers."""
+
+    address: str
+    workers: list[subprocess.Popen[bytes]]
+
+    def kill_one(self) -> None:
+        """End the first of those that live, at once."""
+        os.kill(self.workers.pop(0).pid, signal.SIGKILL)
+
+
+@contextmanager
+def cluster(place: Path, count: int) -> Iterator[Running]:
+    """So many workers of this machine."""
+    file = place / "scheduler.json"
+    where = ["--scheduler-file", str(file)]
+    with ExitStack() as stack:
+        alone = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        stack.enter_context(started("scheduler", *where, *alone, said=place / "scheduler.log"))
+        wait_for(file.exists)
+        one = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "6GiB", "--host", "127.0.0.1"]
+        one += ["--local-directory", str(place)]
+        logs = [place / f"worker-{n}.log" for n in range(count)]
+        workers = [stack.enter_context(started("worker", *where, *one, said=log)) for log in logs]
+        wait_for(lambda: all("Registered to" in log.read_text() for log in logs))
+        yield Running(json.loads(file.read_text())["address"], workers)
 
 
 @contextmanager
@@ -65,25 +97,13 @@ def test_no_scheduler_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.mindspore
 def test_three_pipelines_in_two_sizes(tmp_path: Path) -> None:
     write_fluxes(tmp_path)
-    address = tmp_path / "scheduler.json"
-    where = ["--scheduler-file", str(address)]
-    with ExitStack() as stack:
-        alone = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        stack.enter_context(started("scheduler", *where, *alone, said=tmp_path / "scheduler.log"))
-        wait_for(address.exists)
-        one = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "6GiB", "--host", "127.0.0.1"]
-        one += ["--local-directory", str(tmp_path)]
-        workers = [
-            stack.enter_context(started("worker", *where, *one, said=tmp_path / f"worker-{n}.log")) for n in range(2)
-        ]
-        found = json.loads(address.read_text())["address"]
-        wait_for(lambda: all("Registered to" in (tmp_path / f"worker-{n}.log").read_text() for n in range(2)))
+    with cluster(tmp_path, 2) as running:
 
         def kill(done: int, total: int, what: str) -> None:
             if done == 1:
-                os.kill(workers[0].pid, signal.SIGKILL)
+                running.kill_one()
 
-        spread = do(tmp_path, "spread", kill, lambda: Cluster(found, Tls()))
+        spread = do(tmp_path, "spread", kill, lambda: Cluster(running.address, Tls()))
     assert (spread.code, spread.failed) == (0, {})
     assert spread.traced >= 5, "one that was killed may have put its trace there, and told nobody"
     entries = [one for one in Store(tmp_path / "spread.cache").listed() if one.kind == "blocks"]
@@ -110,3 +130,43 @@ def do(place: Path, out: str, done: Any, workers: Any) -> Outcome:
     entries = entries_of(read_batch(file), file, [f"--cache-dir={place / out}.cache"])
     (place / out).mkdir()
     return run_batch(entries, BatchState(place / f"{out}.json"), How(workers, 2, {}, "this", done))
+
+
+@pytest.mark.slow
+@pytest.mark.mindspore
+def test_a_tune_and_a_verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By three workers, and by the two that are left; one dies each time when the first answer is there."""
+    source = overflowing().write(tmp_path / "unet.mindir")
+    tuned: list[str | Path] = ["tune", source, "--budget", "1e-3", "--soc", "ascend310p", "-o"]
+    by = ["--policy", tmp_path / "alone.toml", "--verify", "full", "--soc", "ascend310p"]
+    compiled: list[str | Path] = ["compile", source, *by, "-o"]
+    for command, output in ((tuned, "alone.toml"), (compiled, "alone/unet.mindir")):
+        done = inside(*command, tmp_path / output, "--progress", "never")
+        assert done.returncode == 0, done.stderr
+    answers: list[Answer] = []
+    with cluster(tmp_path, 3) as running:
+
+        class Mortal(Cluster):
+            def perform(self, texts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
+                for digest, answer in super().perform(texts):
+                    if not self.killed:
+                        self.killed = True
+                        running.kill_one()
+                    answers.append(answer)
+                    yield digest, answer
+
+            killed = False
+
+        monkeypatch.setattr("attnfuse.cli.workers.Cluster", Mortal)
+        cache = tmp_path / "cache"
+        spread: list[str | Path] = ["--scheduler", running.address, "--cache-dir", cache, "--progress", "never"]
+        for command, output in ((tuned, "spread.toml"), (compiled, "spread/unet.mindir")):
+            done = inside(*command, tmp_path / output, *spread)
+            assert done.returncode == 0, done.stderr
+            assert "done here" not in done.stderr
+            assert answers
+            assert not any(answer.error for answer in answers)
+            answers.clear()
+        assert len(running.workers) == 1
+    assert (tmp_path / "spread.toml").read_bytes() == (tmp_path / "alone.toml").read_bytes()
+    assert tree(tmp_path / "spread") == tree(tmp_path / "alone")

@@ -1,0 +1,95 @@
+"""Units of tracing: the trace of a plan.
+
+MindSpore is imported once in a worker's life, by the process that its traces are forked from. Where the worker has a
+limit of memory, a trace that needs more is ended and told of.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from attnfuse.cache.traces import TraceKey
+from attnfuse.farm.station import Station
+from attnfuse.farm.units import Answer, Unit
+from attnfuse.serialisation import from_json, to_json
+from attnfuse.store.places import Place
+from attnfuse.tracing import runner
+from attnfuse.tracing.contract import ComponentPlan, Way
+
+TRACE: Final = "trace"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """Trace `plan` in that `way`, and put the trace into the cache under `key`.
+
+    `parts` are those of the key: a worker with other files or versions says in which it differs, and traces nothing.
+    """
+
+    plan: ComponentPlan
+    way: Way
+    key: str
+    parts: Mapping[str, str]
+
+    @property
+    def whole_plan(self) -> ComponentPlan:
+        """The plan with the way, which is no part of its JSON."""
+        return replace(self.plan, way=self.way)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceResult:
+    """A trace that is in the cache now. `made` says whether it was traced for this.
+
+    `blocks` counts the blocks that were, `seconds` and `peak` are what the trace took, in seconds and bytes.
+    """
+
+    made: bool = False
+    blocks: int = 0
+    seconds: float = 0.0
+    peak: int = 0
+
+
+def trace_unit(plan: ComponentPlan, key: TraceKey, place: Place) -> Unit:
+    """The unit of a trace that is to be in the cache at `place`."""
+    return Unit.of(TRACE, place, {}, TraceRequest(runner.resolved(plan), plan.way, key.key, key.parts))
+
+
+def trace(request: Any, station: Station) -> Answer:
+    """Trace it, unless it is there. Raises AttnfuseError where that cannot be, ValueError for what is no request."""
+    asked = from_json(TraceRequest, request)
+    plan, here = asked.whole_plan, station.name
+    key = _key(asked, station)
+    if isinstance(key, str):
+        return Answer(key)
+    with station.store.claim("traces", key.key):
+        if station.traces.is_kept(key):
+            return _answer(TraceResult())
+        with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
+            traced = runner.trace_component(plan, Path(work), station.tracers())
+            station.traces.save(key, traced)
+    if not station.traces.is_kept(key):
+        return Answer(f"{here} could not keep it: {station.store.error or 'its files changed meanwhile'}")
+    return _answer(TraceResult(True, traced.blocks_made, traced.seconds, traced.peak_rss_bytes))
+
+
+def _key(asked: TraceRequest, station: Station) -> TraceKey | str:
+    """The key that the trace has here; or why nothing is traced here."""
+    plan, here = asked.whole_plan, station.name
+    if station.traces.is_edited():
+        return f"{here} was started before attnfuse or mindone was edited there; start it again"
+    key = station.traces.key(plan)
+    if key is None:
+        return f"{here} cannot read {plan.folder}, or has no MindSpore; see docs/farm.md"
+    if key.key != asked.key:
+        differ = ", ".join(sorted(name for name in asked.parts if asked.parts[name] != key.parts.get(name)))
+        return f"{here} would make another trace, as these differ there: {differ}"
+    return key
+
+
+def _answer(result: TraceResult) -> Answer:
+    return Answer("", to_json(result))
