@@ -20,7 +20,7 @@ from attnfuse.compiler import CompileRequest, prepare
 from attnfuse.errors import AttnfuseError, InternalError, SourceError
 from attnfuse.farm.local import Ended, run_each
 from attnfuse.farm.state import BatchState, made_of
-from attnfuse.farm.traces import TraceResult, trace_unit
+from attnfuse.farm.traces import TraceResult, block_units, trace_unit
 from attnfuse.farm.units import Answer, Unit, Workers
 from attnfuse.names import counted
 from attnfuse.serialisation import from_json
@@ -188,11 +188,21 @@ class _Run:
             self._did(f"{name}: {'compiled' if result.code == 0 else f'exit code {result.code}'}")
 
     def _trace(self, workers: Workers) -> None:
-        """Have all traces made."""
+        """Have all traces made; workers that would have nothing to do trace blocks of them."""
         units = {unit.digest: (unit, what) for unit, what in self._planned.units.values()}
         texts = {digest: unit.text for digest, (unit, _) in units.items()}
+        free = max(workers.count - len(units), 0)
+        for place, (unit, _) in enumerate(units.values()):
+            texts |= {one.digest: one.text for one in block_units(unit, (free + len(units) - 1 - place) // len(units))}
+        left = set(units)
         for digest, answer in workers.perform(texts):
-            self._traced(units[digest][1], answer)
+            if digest in units:
+                left.remove(digest)
+                self._traced(units[digest][1], answer)
+            elif not answer.error:  # else whoever does the trace traces them
+                self._outcome.blocks += from_json(TraceResult, answer.result).blocks
+            if not left:
+                break
 
     def _traced(self, what: str, answer: Answer) -> None:
         if answer.error:

@@ -32,6 +32,7 @@ def _segment(request: Any, station: Station) -> Answer:
 
 KINDS: Final[Mapping[str, Callable[[Any, Station], Answer]]] = {
     traces.TRACE: traces.trace,
+    traces.BLOCKS: traces.blocks,
     CANDIDATE: _candidate,
     SEGMENT: _segment,
 }

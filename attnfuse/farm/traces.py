@@ -1,4 +1,4 @@
-"""Units of tracing: the trace of a plan.
+"""Units of tracing: the trace of a plan, and some of its blocks.
 
 MindSpore is imported once in a worker's life, by the process that its traces are forked from. Where the worker has a
 limit of memory, a trace that needs more is ended and told of.
@@ -21,6 +21,7 @@ from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, Way
 
 TRACE: Final = "trace"
+BLOCKS: Final = "blocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,18 @@ class TraceRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class BlocksRequest:
+    """Trace every `of`-th block of what a trace asks for, from that `number` on, and put them into the cache.
+
+    Whoever does the trace itself finds them there, or waits for those that are claimed.
+    """
+
+    trace: TraceRequest
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class TraceResult:
     """A trace that is in the cache now. `made` says whether it was traced for this.
 
@@ -57,6 +70,28 @@ class TraceResult:
 def trace_unit(plan: ComponentPlan, key: TraceKey, place: Place) -> Unit:
     """The unit of a trace that is to be in the cache at `place`."""
     return Unit.of(TRACE, place, {}, TraceRequest(runner.resolved(plan), plan.way, key.key, key.parts))
+
+
+def block_units(unit: Unit, count: int) -> list[Unit]:
+    """So many units of blocks beside a unit of a trace, which begins with the first of them all."""
+    asked = from_json(TraceRequest, unit.request)
+    if asked.way != "blocks":
+        return []
+    requests = (BlocksRequest(asked, number, count + 1) for number in range(1, count + 1))
+    return [Unit.of(BLOCKS, unit.cache, {}, request) for request in requests]
+
+
+def blocks(request: Any, station: Station) -> Answer:
+    """Trace them, unless the trace is there. Raises as `trace` does."""
+    asked = from_json(BlocksRequest, request)
+    key = _key(asked.trace, station)
+    if isinstance(key, str):
+        return Answer(key)
+    if station.traces.is_kept(key):
+        return _answer(TraceResult())
+    with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
+        made = runner.trace_blocks(asked.trace.whole_plan, Path(work), station.tracers(), asked.number, asked.of)
+    return _answer(TraceResult(blocks=made))
 
 
 def trace(request: Any, station: Station) -> Answer:

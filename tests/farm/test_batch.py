@@ -15,6 +15,7 @@ from attnfuse.farm.batch import How, Outcome, Result, run_batch
 from attnfuse.farm.local import Ended
 from attnfuse.farm.state import BatchState
 from attnfuse.farm.units import Answer
+from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.cli.conftest import tree
 from tests.farm.conftest import Here, write_pipeline
@@ -74,6 +75,37 @@ def test_what_compiles_share_is_traced_once(run: Run, tracer: Tracer) -> None:
         assert inside("compile", run.place / source, "-o", run.place / "alone", "--soc", "910B4").returncode == 0
         (run.place / "alone").rename(run.place / f"{source}-alone")
         assert tree(run.place / f"{source}-alone") == tree(run.place / f"{source}-910B4")
+
+
+class More(Here):
+    """Four workers, of whom the last are asked first."""
+
+    count = 4
+
+    def perform(self, texts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
+        yield from super().perform(dict([*texts.items()][::-1]))
+
+
+def test_workers_that_would_have_nothing_to_do_trace_blocks(
+    run: Run, tracer: Tracer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def blocks(plan: ComponentPlan, work: Path, among: object, number: int, of: int) -> int:
+        if number == 3:
+            raise TraceError("it cannot be traced so.")
+        asked.append((plan.name, number, of))
+        return 10 * number
+
+    monkeypatch.setattr(runner, "trace_blocks", blocks)
+    write_pipeline(run.place / "a")
+    outcome = run(compile_(run.place, "a", "out"), workers=More)
+    assert (outcome.code, outcome.failed, outcome.traced, outcome.blocks) == (0, {}, 1, 30)
+    assert asked == [("unet", 2, 4), ("unet", 1, 4)]
+    assert [(done, total) for done, total, _ in run.said] == [(1, 2), (2, 2)]
+    run(compile_(run.place, "a", "whole", trace="whole"), workers=More)
+    assert tracer.traced == ["unet", "unet"]
+    assert len(asked) == 2
 
 
 def test_what_is_finished_is_not_done_again(run: Run, tracer: Tracer) -> None:
