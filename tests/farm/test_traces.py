@@ -13,14 +13,16 @@ from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.traces import Traces
 from attnfuse.compiler import CompileRequest, prepare
 from attnfuse.errors import TraceError
+from attnfuse.farm.local import LocalWorkers
 from attnfuse.farm.perform import perform
 from attnfuse.farm.station import KEY_VARIABLE
-from attnfuse.farm.traces import TraceRequest, TraceResult, trace_unit
+from attnfuse.farm.traces import TraceRequest, TraceResult, block_units, trace_unit
 from attnfuse.farm.units import Answer, Unit
 from attnfuse.serialisation import from_json, parse_json
 from attnfuse.store.store import Store
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.farm.conftest import write_pipeline
+from tests.support.fluxes import write_flux
 from tests.support.tracer import Tracer, stand_in
 
 
@@ -106,3 +108,39 @@ def test_a_worker_signs_with_its_own_key(unit: Unit, tmp_path: Path, monkeypatch
     monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "none"))
     monkeypatch.setattr("attnfuse.farm.perform._known", {})
     assert "the key file" in done(unit.text).error
+
+
+@pytest.mark.slow
+@pytest.mark.mindspore
+def test_what_traces_a_share_of_the_blocks_leaves_the_rest_to_the_trace(tmp_path: Path) -> None:
+    write_flux(tmp_path / "a", num_layers=7, num_single_layers=7)  # two kinds of block
+
+    def unit_in(cache: str) -> Unit:
+        prepared = prepare(CompileRequest(source=str(tmp_path / "a"), cache=tmp_path / cache))
+        assert prepared.traces is not None
+        (plan,) = prepared.plans
+        key = prepared.traces.key(plan)
+        assert key is not None
+        return trace_unit(plan, key, prepared.traces.place)
+
+    def entries(cache: str, kind: str) -> dict[str, bytes | None]:
+        store = Store(tmp_path / cache)
+        return {one.key: store.get(kind, one.key) for one in store.listed() if one.kind == kind}
+
+    alone, shared = unit_in("alone"), unit_in("shared")
+    with LocalWorkers(1) as workers:
+        answers = dict(workers.perform({"alone": alone.text}))
+        (beside,) = block_units(shared, 1)
+        answers |= dict(workers.perform({"beside": beside.text}))
+        answers |= dict(workers.perform({"shared": shared.text}))
+        answers |= dict(workers.perform({"late": block_units(shared, 2)[1].text}))
+    assert not any(answer.error for answer in answers.values()), answers
+    made = {name: from_json(TraceResult, answer.result).blocks for name, answer in answers.items()}
+    assert made["alone"] == len(entries("alone", "blocks"))
+    assert 0 < made["beside"] < made["alone"]
+    assert made["beside"] + made["shared"] == made["alone"]
+    assert made["late"] == 0, "the trace is there"
+    # What is traced of a block tells where, and in which order; what is made of it does not.
+    assert entries("shared", "blocks").keys() == entries("alone", "blocks").keys()
+    assert len(entries("alone", "graphs")) == 1
+    assert entries("shared", "graphs") == entries("alone", "graphs")

@@ -17,10 +17,15 @@ LAYERS = {"a": 7, "b": 8, "c": 9}
 def write_fluxes(folder: Path) -> None:
     """Write them all, each in a folder of its name."""
     for name, layers in LAYERS.items():
-        config: dict[str, Any] = {**FLUX, "num_single_layers": layers}
-        model = folder / name / "transformer"
-        model.mkdir(parents=True)
-        write_json(model / "config.json", config)
-        write_random(model / "diffusion_pytorch_model.safetensors", flux_tensors(config), "float16", name)
-        index = {"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]}
-        write_json(folder / name / "model_index.json", index)
+        write_flux(folder / name, num_single_layers=layers)
+
+
+def write_flux(folder: Path, **changes: int) -> None:
+    """Write one, with these changes of the configuration."""
+    config: dict[str, Any] = {**FLUX, **changes}
+    model = folder / "transformer"
+    model.mkdir(parents=True)
+    write_json(model / "config.json", config)
+    write_random(model / "diffusion_pytorch_model.safetensors", flux_tensors(config), "float16", folder.name)
+    index = {"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]}
+    write_json(folder / "model_index.json", index)
