@@ -11,7 +11,7 @@ from typing import Literal
 from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, shown, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
-from attnfuse.cli.log import log_outcome, log_request, log_to
+from attnfuse.cli.log import check_log, log_outcome, log_request, log_to
 from attnfuse.cli.options import SHAPES, dtype_of, fetch_of, shapes_of
 from attnfuse.cli.sizes import sizes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
@@ -27,6 +27,7 @@ from attnfuse.targets import Target
 from attnfuse.terminal import Account
 from attnfuse.tracing.contract import Way
 from attnfuse.tracing.inputs import read_inputs
+from attnfuse.tracing.ip_adapter import parse_ip_adapter
 
 
 def policy_of(file: Path | None, cast: CastName | None, no_flash: Sequence[str], pass_options: Sequence[str]) -> Policy:
@@ -87,6 +88,8 @@ class SourceOptions:
 
     def request(self) -> CompileRequest:
         """The request so far, without an output."""
+        if self.ip_adapter:
+            parse_ip_adapter(self.ip_adapter)
         shapes, sizes = sizes_of(self.sizes, shapes_of({name: getattr(self, name) for name in SHAPES}))
         return CompileRequest(
             source=self.source,
@@ -109,6 +112,17 @@ class SourceOptions:
             jobs=self.jobs,
         )
 
+    def check_destinations(self, output: Path | None) -> None:
+        """Raise UsageError, before the long work, where what is written beside the output would lie in or over that, or
+        the source; OutputError where it cannot be written."""
+        if self.report_file is not None:
+            check_apart("report", self.report_file, Path(self.source), output)
+            check_writable(self.report_file)
+        if self.print_to is not None:
+            check_apart("folder of printed graphs", self.print_to, Path(self.source), output)
+        if self.log_file is not None:
+            check_log(self.log_file, (Path(self.source), output))
+
     def execute(self, action: Callable[..., CompileOutcome], request: CompileRequest) -> CompileOutcome:
         """Run the request with progress on stderr, and what was asked of the passes."""
         return self.measured(action, request)[0]
@@ -117,11 +131,7 @@ class SourceOptions:
         self, action: Callable[..., CompileOutcome], request: CompileRequest
     ) -> tuple[CompileOutcome, Account]:
         """As `execute`; and what it took."""
-        if self.report_file is not None:
-            check_apart("report", self.report_file, Path(self.source), request.output)
-            check_writable(self.report_file)
-        if self.print_to is not None:
-            check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
+        self.check_destinations(request.output)
         printed = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
         times = PassTimes() if self.time_passes else None
         called = [callback for callback in (printed, times) if callback is not None]

@@ -110,7 +110,7 @@ def run_command(
     if output.suffix.lower() not in formats:
         raise UsageError(f"the {what} {output} ends in none of {', '.join(formats)}; name a file that does.")
     check_apart(what, output, folder, None)
-    asked = asked_of(prompts, options)
+    asked, devices = asked_of(prompts, options), devices_of(device_texts, backend)
     for file in numbered(output, len(prompts)):
         check_writable(file, what)
         for given in asked.files:
@@ -125,7 +125,7 @@ def run_command(
             stage = stack.enter_context(OutputStage(free_place(record)))
         stepped = stack.enter_context(told_steps("pictures", silent=progress == "never"))
         log.info("run %s, backend %s, %s", folder, backend, dataclasses.asdict(asked))
-        ran = run_folder(folder, asked, backend, devices_of(device_texts), size, _logged(stepped, log))
+        ran = run_folder(folder, asked, backend, devices, size, _logged(stepped, log))
         log.info("scheduler %s, %s", ran.scheduler, counted(len(ran.steps), "step"))
         for name, calls in ran.calls.items():
             log.info("%s: %s", name, counted(len(calls), "run"))

@@ -19,6 +19,7 @@ from attnfuse.cache.traces import Traces
 from attnfuse.errors import AttnfuseError
 from attnfuse.farm.units import Answer, TraceUnit
 from attnfuse.serialisation import parse_json, to_json
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Place
 from attnfuse.store.store import Store
 from attnfuse.tracing import runner
@@ -52,7 +53,7 @@ class _Tracer:
         if key.key != unit.key:
             differ = ", ".join(sorted(name for name in unit.parts if unit.parts[name] != key.parts.get(name)))
             return Answer(f"{here} would make another trace, as these differ there: {differ}")
-        with self._store.claim("traces", key.key):
+        with self._store.claim(Kind.TRACES, key.key):
             if self._traces.is_kept(key):
                 return Answer()
             self._workers = self._workers or runner.workers(1, self._traces.blocks(), self._memory)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from attnfuse.mindir.schema import TensorProto
 from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
+from attnfuse.store.entries import KEY
+from attnfuse.store.kinds import Kind
 from attnfuse.targets import Target
 from attnfuse.tuning.choices import Assignment
 from attnfuse.tuning.units import Unit, policy_for
@@ -40,7 +43,6 @@ from attnfuse.verify.numbers.weights import (
     stored_weights,
 )
 
-_ERROR, _EXACT, _ESTIMATE = "MeasuredError", "MeasuredExact", "MeasuredEstimate"
 _KEPT_BYTES = 2**23
 """Graphs of no more bytes are kept from their estimate until they are measured; larger ones are made again."""
 
@@ -123,6 +125,25 @@ class Estimated:
     data: bytes | None
 
 
+def _estimate(kept: bytes | None) -> Estimated | None:
+    """What a cache tells of an assignment; None for what says nothing of the kind."""
+    try:
+        digest, seconds = json.loads(kept or b"")
+    except (RecursionError, TypeError, ValueError):
+        return None
+    is_one = isinstance(digest, str) and isinstance(seconds, float) and math.isfinite(seconds) and KEY.fullmatch(digest)
+    return Estimated(digest, seconds, None) if is_one else None
+
+
+def _error(kept: bytes | None) -> float | None:
+    """The error that a cache tells of, infinite where something overflows; None for what is none."""
+    try:
+        error = float(kept or b"")
+    except ValueError:
+        return None
+    return error if error >= 0 else None
+
+
 @dataclass(slots=True)
 class Bench:
     """What estimates and measures one component, by assignments of forms to `units`.
@@ -163,7 +184,9 @@ class Bench:
         """A result that was made already."""
         kept = made.data if len(made.data) <= _KEPT_BYTES else None
         self.estimates[assignment] = found = Estimated(hashlib.sha256(made.data).hexdigest(), made.seconds, kept)
-        self.known.keep(_ESTIMATE, self._key_of(assignment), json.dumps([found.digest, found.seconds]).encode())
+        self.known.keep(
+            Kind.MEASURED_ESTIMATE, self._key_of(assignment), json.dumps([found.digest, found.seconds]).encode()
+        )
 
     def seconds(self, assignment: Assignment) -> float:
         """See `search.Laboratory`."""
@@ -190,12 +213,11 @@ class Bench:
 
     def _estimated(self, assignment: Assignment) -> Estimated:
         if assignment not in self.estimates:
-            told = self.known.told(_ESTIMATE, self._key_of(assignment))
-            if told is None:
+            estimated = _estimate(self.known.told(Kind.MEASURED_ESTIMATE, self._key_of(assignment)))
+            if estimated is None:
                 self.take(assignment, self._made(assignment))
             else:
-                digest, seconds = json.loads(told)
-                self.estimates[assignment] = Estimated(digest, seconds, None)
+                self.estimates[assignment] = estimated
         return self.estimates[assignment]
 
     def _key_of(self, assignment: Assignment) -> list[str]:
@@ -210,22 +232,22 @@ class Bench:
 
     def _measured(self, estimated: Estimated, assignment: Assignment) -> float:
         key = [self.of, estimated.digest]
-        told = self.known.told(_ERROR, key)
+        told = _error(self.known.told(Kind.MEASURED_ERROR, key))
         if told is not None:
-            return float(told)
+            return told
         self._recall_exact()
         data = estimated.data or self._made(assignment).data
         graph = Model(codec.parse(data, self.rewriting.component.where))
         error = self.yardstick.error(Side(graph, self.weights.rewritten))
-        self.known.keep(_ERROR, key, repr(error).encode())
+        self.known.keep(Kind.MEASURED_ERROR, key, repr(error).encode())
         return error
 
     def _recall_exact(self) -> None:
         """The original's float64 values, as an earlier run has them; else they are run, and kept."""
         if self.yardstick.is_known:
             return
-        kept = self.known.told(_EXACT, [self.of])
-        if kept is not None:
-            self.yardstick.recall(kept)
-        elif self.known.keeps and (made := self.yardstick.kept()) is not None:
-            self.known.keep(_EXACT, [self.of], made)
+        kept = self.known.told(Kind.MEASURED_EXACT, [self.of])
+        if kept is not None and self.yardstick.recall(kept):
+            return
+        if self.known.keeps and (made := self.yardstick.kept()) is not None:
+            self.known.keep(Kind.MEASURED_EXACT, [self.of], made)

@@ -23,6 +23,7 @@ from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import OutputPlace, OutputStage
 from attnfuse.standing import read_standing
 from attnfuse.store.entries import key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from attnfuse.tracing.checkpoint import is_gguf
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
@@ -205,9 +206,9 @@ def test_entries_of_a_cache(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "model").mkdir()
     known = KnownDigests(store)
-    store.put("traces", key_of("a"), content)
+    store.put(Kind.TRACES, key_of("a"), content)
     state = output.identity((tmp_path / "file").stat())
-    store.put("digests", key_of(f"{state.device} {state.inode}"), content)
+    store.put(Kind.DIGESTS, key_of(f"{state.device} {state.inode}"), content)
     assert known.of(tmp_path / "file").sha256 == key_of(b"x")
     plan = ComponentPlan(
         *("unet", "unet", "UNet2DConditionModel", "diffusers", tmp_path / "model", None, "float16", ()),

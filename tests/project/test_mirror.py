@@ -36,6 +36,7 @@ _ACROSS = {
     "dynamic/test_plan": "what plan, output and report say of any batch",
     "dynamic/test_rewriting": "passes and verification of a component for any batch",
     "tracing/test_hub": "what is fetched of a hub, from one that the test serves",
+    "farm/test_memory": "the limit of memory of a worker of this machine, and of a cluster",
     "lora/test_fused": "merged weights, held to mindone's own fuse_lora",
     "live/test_demo": "mindone's guide on the demo pipeline",
     "live/test_live": "a user's session, from outside",
