@@ -132,7 +132,7 @@ def devices_of(texts: tuple[str, ...]) -> int | dict[str, int] | None:
     """The device of all components, or of each by name. Raises UsageError where it is neither."""
     if not texts:
         return None
-    found = [re.fullmatch(r"(?:(\w+)=)?(\d+)", text) for text in texts]
+    found = [re.fullmatch(r"(?:(\w+)=)?(\d{1,9})", text) for text in texts]
     named = {one[1]: int(one[2]) for one in found if one is not None and one[1]}
     if len(texts) == 1 and found[0] is not None and not named:
         return int(found[0][2])

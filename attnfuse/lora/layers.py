@@ -190,7 +190,7 @@ def _order(file: TensorFile, layer: Layer) -> tuple[int, ...]:
     if not layer.part.startswith("text_encoder"):
         return (file.entry(layer.up).offset,)
     leaf = next((place for place, name in enumerate(_TEXT_ORDER) if layer.module.endswith(name)), len(_TEXT_ORDER))
-    return (*map(int, re.findall(r"(?<![A-Za-z0-9])\d+", layer.module.replace("_", "."))), leaf)
+    return (*map(int, re.findall(r"(?<![A-Za-z0-9])\d{1,9}", layer.module.replace("_", "."))), leaf)
 
 
 def _number(file: TensorFile, key: str) -> float:
