@@ -25,7 +25,11 @@ def read_text(path: Path) -> str:
 def parse(text: str, kind: Literal["JSON", "TOML"]) -> Any:
     """The value of a document. Raises ValueError, with what is wrong, also where Python's readers give up otherwise."""
     try:
-        return json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        if kind == "JSON":
+            return json.loads(text)
+        value = tomllib.loads(text)
+        repr(value)  # which raises for what was read of hexadecimal digits, and has too many others to be told
+        return value
     except (json.JSONDecodeError, tomllib.TOMLDecodeError):
         raise
     except RecursionError:

@@ -49,7 +49,7 @@ from attnfuse.decisions import AttentionKind, Precision, SiteFacts
 from attnfuse.errors import PolicyError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
-from attnfuse.names import dotted, nearest, suggestion
+from attnfuse.names import dotted, nearest, shortened, suggestion
 
 CastName = Literal["float16", "bfloat16", "none"]
 CAST_NAMES: tuple[CastName, ...] = ("float16", "bfloat16", "none")
@@ -57,6 +57,9 @@ SiteDType = Literal["float16", "bfloat16", "float32", "float64"]
 BUILT_IN = "default"
 SCHEMA = "attnfuse.policy/2"
 DECISIONS_SCHEMA = "attnfuse.policy-decisions/2"
+LONGEST_PATTERN = 1_000
+"""Characters of a pattern: more than the path of any module has. What reads globs takes time that grows with the
+square of their length, minutes for a hundred thousand."""
 _CHOICES: dict[str, tuple[str, ...]] = {
     "force_cast_dtype": CAST_NAMES,
     "precision": get_args(Precision),
@@ -218,13 +221,16 @@ class Policy:
 
 
 def command_line_rules(force_cast_dtype: CastName | None, no_flash: Sequence[str]) -> tuple[Rule, ...]:
-    """The rules of `--force-cast-dtype` and of every `--no-flash`. Raises PolicyError for an empty pattern."""
+    """The rules of `--force-cast-dtype` and of every `--no-flash`. Raises PolicyError for a pattern that is empty or
+    longer than LONGEST_PATTERN."""
     rules = []
     if force_cast_dtype is not None:
         rules.append(Rule("*", f"--force-cast-dtype {force_cast_dtype}", force_cast_dtype=force_cast_dtype))
     for pattern in no_flash:
         if not pattern:
             raise PolicyError("--no-flash needs a pattern, such as vae or unet.mid_block.*; it was given an empty one.")
+        if len(pattern) > LONGEST_PATTERN:
+            raise PolicyError(f"--no-flash was given {_too_long(pattern)}")
         rules.append(Rule(pattern, f"--no-flash {pattern}", flash=False))
     return tuple(rules)
 
@@ -316,7 +322,9 @@ class _Settings(BaseModel):
 class _RuleEntry(_Settings):
     """Settings for the sites that fit `match` and every selector that is given."""
 
-    match: Annotated[str, Field(min_length=1, description="A component, a module, or a glob over either.")]
+    match: Annotated[str, Field(min_length=1, max_length=LONGEST_PATTERN)] = Field(
+        description="A component, a module, or a glob over either."
+    )
     min_sequence_length: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Least length of the longer of the query and key sequences, in tokens."
     )
@@ -355,6 +363,13 @@ def _keys(kind: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
+def _too_long(pattern: str) -> str:
+    return (
+        f"a pattern of {len(pattern)} characters, {shortened(pattern, 40)!r}, and no module's path is longer than "
+        f"{LONGEST_PATTERN}; write a glob, such as unet.down_blocks.*."
+    )
+
+
 def _sentence(error: ErrorDetails) -> str:
     """What is wrong with a policy document, in one sentence with the nearest right name."""
     path = error["loc"]
@@ -370,4 +385,6 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{place} is {error['input']!r}; {suggestion(str(error['input']), _CHOICES[str(path[-1])])}"
     if kind == "string_too_short":
         return f"{place} is empty; name a component, a module or a glob."
+    if kind == "string_too_long":
+        return f"{place} is {_too_long(error['input'])}"
     return f"{place} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."

@@ -13,6 +13,7 @@ from attnfuse.errors import PolicyError
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
 from attnfuse.policy import (
     BUILT_IN,
+    LONGEST_PATTERN,
     CastName,
     Policy,
     Rule,
@@ -122,6 +123,7 @@ def test_the_command_line_comes_last() -> None:
         ('[defaults]\nflash = "false"', "defaults.flash is 'false'"),
         ("[[rules]]\nflash = false", "rules[0].match is missing"),
         ('[[rules]]\nmatch = ""\nflash = false', "rules[0].match is empty"),
+        (f'[[rules]]\nmatch = "{"[" * 1_001}"\nflash = false', "rules[0].match is a pattern of 1001 characters, '[["),
         ('[[rules]]\nmatch = "unet"', "rules[0] sets nothing"),
         ("rules = 3", "rules is 3"),
         ('[[rules]]\nmatch = "a"\nflash = true\ndtype = "fp32"', "rules[0].dtype is 'fp32'; did you mean 'float32'"),
@@ -149,6 +151,14 @@ def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
         read_policy(tmp_path / "binary.toml")
     with pytest.raises(PolicyError, match="empty"):
         command_line_rules(None, [""])
+
+
+def test_the_longest_pattern() -> None:
+    """One character more is refused at once, and not after minutes; the longest is matched."""
+    (rule,) = command_line_rules(None, ["[" * LONGEST_PATTERN])
+    assert not rule.matches(ATTN1)
+    with pytest.raises(PolicyError, match=r"--no-flash was given a pattern of 100000 characters, '\[+…', and .*\.$"):
+        command_line_rules(None, ["[" * 100_000])
 
 
 def test_rules_name_the_file_without_its_folder(tmp_path: Path) -> None:

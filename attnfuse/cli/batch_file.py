@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, Final
 
 import click
 
+from attnfuse import documents
 from attnfuse.cli.compile import compile_command, compile_request
 from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import CompileRequest
@@ -65,9 +65,9 @@ class BatchFile:
 def read_batch(file: Path) -> BatchFile:
     """Read it. Raises UsageError where it cannot be read, or says what it cannot."""
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = documents.parse(documents.read_text(file), "TOML")
     except OSError as error:
-        raise UsageError(f"the batch {file} cannot be read: {error.strerror or error}.") from None
+        raise UsageError(f"the batch {file} cannot be read: {documents.reason(error)}.") from None
     except ValueError as error:  # of TOML and of UTF-8
         raise UsageError(f"the batch {file} is no TOML: {error}.") from None
     for name in document:

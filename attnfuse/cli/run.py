@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def _size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    found = None if value is None else re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", value)
+    found = None if value is None else re.fullmatch(r"([1-9]\d{0,8})[x×]([1-9]\d{0,8})", value)
     if value is not None and found is None:
         raise click.BadParameter(f"{value!r} is no size; give width and height, such as 512x512.")
     return None if found is None else (int(found[1]), int(found[2]))

@@ -47,12 +47,14 @@ class Outcome:
     """What came of a mutant: `kind` is one of those that README.md lists, of which FAILURES must not be.
 
     `where` tells failures of one cause apart from others: the innermost frames of ours, or the sentence without names.
+    `reached`: of a graph, whether it was parsed and taken as far as the passes, whatever they said of it.
     """
 
     number: int
     kind: str
     where: str = ""
     detail: str = ""
+    reached: bool = False
 
     @property
     def failed(self) -> bool:

@@ -152,6 +152,6 @@ KIND = Kind(
     _seeds,
     {edit_json: 80},
     {"hostile": _hostile, "hostile too": _hostile, "damaged": _damaged},
-    ("attnfuse.cache.store", "attnfuse.cache.digests", "attnfuse.cache.traces", "attnfuse.incremental"),
+    ("attnfuse.store.entries", "attnfuse.store.store", "attnfuse.cache", "attnfuse.incremental"),
     own=(STORE,),
 )
