@@ -86,13 +86,18 @@ def _percent(share: float) -> str:
 def _tuned(found: Tuned) -> str:
     """What the budget was, what came of it, and the policy itself."""
     formula, float16 = found.of(FORMULA), found.of(FLOAT16)
+    why = (
+        "and the budget leaves a quarter of the squared error that the second adds"
+        if float16.error > formula.error
+        else "which is no more than the rest of the graph is off by itself, and the budget is the formula's error"
+    )
     said = _wrapped(
-        f"The tuned policy was given a budget of {found.budget:.1e}, the geometric mean of what the formula is off in "
-        f"float32, {formula.error:.2e}, and what float16 in high precision is off everywhere, {float16.error:.2e}. "
+        f"The tuned policy was given a budget of {found.budget:.2e}: the formula is off by {formula.error:.2e} in "
+        f"float32, float16 in high precision everywhere by {float16.error:.2e}, {why}. "
         f"{counted(found.measured, 'graph')} were measured. It is off by {found.error:.2e}, and estimated at "
         f"{human_seconds(found.seconds)}; the cheapest policy for all sites that keeps the budget, "
-        f"{found.cheapest.policy}, at {human_seconds(found.cheapest.seconds)}; float16 in high precision everywhere, "
-        f"which does not keep it, at {human_seconds(float16.seconds)}."
+        f"{found.cheapest.policy}, at {human_seconds(found.cheapest.seconds)}. The formula everywhere is estimated at "
+        f"{human_seconds(formula.seconds)}, float16 in high precision everywhere at {human_seconds(float16.seconds)}."
     )
     return f"{said}\n```toml\n{found.policy}```\n"
 
