@@ -40,7 +40,7 @@ def lines(text: str) -> list[str]:
 
 
 def _not_estimated(*_: object) -> None:
-    raise NotEstimated("the size of sample is open")
+    raise NotEstimated("sizes are left to run time: sample is float16[2, -1, 256]")
 
 
 def test_the_page_shows_what_is_printed(shown: Shown, given: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
