@@ -451,3 +451,27 @@ def _sync(folder: Path) -> None:
 def _sync_tree(root: Path) -> None:
     for folder, _, _ in os.walk(root):
         _sync(Path(folder))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises OutputError."""
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; name a file.")
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                file.write(content)
+                file.close()
+                Path(file.name).chmod(0o666 & ~_umask())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

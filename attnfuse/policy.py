@@ -104,7 +104,7 @@ class Rule:
     selector that is None admits every site.
 
     `label` names the rule to people. `from_pipeline`: it was read off a live pipeline, and may speak of cells that are
-    not compiled, so that it is no typo where it fits no site.
+    not compiled, so that it is no typo where it fits no site. `is_default`: it is a file's `[defaults]`.
     """
 
     match: str
@@ -118,6 +118,7 @@ class Rule:
     dtype: SiteDType | None = None
     attention: AttentionKind | None = None
     from_pipeline: bool = False
+    is_default: bool = False
 
     def matches(self, site: SiteQuery) -> bool:
         """Whether the pattern fits the site, its component or owner, or a module above it, and the selectors do."""
@@ -219,6 +220,11 @@ class Policy:
         """This policy with rules and options that come later, and so win."""
         return Policy((*self.rules, *rules), (*self.options, *options))
 
+    def filled_in(self, rules: Sequence[Rule]) -> Policy:
+        """This policy with rules for what its own leave open: they come behind its defaults and before all else."""
+        first, last = (tuple(rule for rule in self.rules if rule.is_default is wanted) for wanted in (True, False))
+        return Policy((*first, *rules, *last), self.options)
+
 
 def command_line_rules(force_cast_dtype: CastName | None, no_flash: Sequence[str]) -> tuple[Rule, ...]:
     """The rules of `--force-cast-dtype` and of every `--no-flash`. Raises PolicyError for a pattern that is empty or
@@ -280,7 +286,7 @@ def policy_of(document: Mapping[str, Any], where: str) -> Policy:
         raise PolicyError(f"{where}: {_sentence(error.errors()[0])}") from None
     rules = []
     if (defaults := checked.defaults) is not None:
-        rules.append(Rule("*", f"{where} [defaults]", **defaults.model_dump()))
+        rules.append(Rule("*", f"{where} [defaults]", is_default=True, **defaults.model_dump()))
     for index, entry in enumerate(checked.rules):
         if all(getattr(entry, setting) is None for setting in _Settings.model_fields):
             known = ", ".join(_Settings.model_fields)
@@ -292,6 +298,13 @@ def policy_of(document: Mapping[str, Any], where: str) -> Policy:
         for option, value in table.items()
     )
     return Policy(tuple(rules), tuple(options))
+
+
+def rule_document(rule: Rule) -> dict[str, Any]:
+    """A rule as plain values, shaped as in TOML; a default has no match."""
+    values = {name: getattr(rule, name) for name in _RuleEntry.model_fields if getattr(rule, name) is not None}
+    match = values.pop("match")
+    return values if rule.is_default else {"match": match, **values}
 
 
 def json_schema() -> dict[str, Any]:

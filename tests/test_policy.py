@@ -23,6 +23,7 @@ from attnfuse.policy import (
     parse_policy,
     policy_of,
     read_policy,
+    rule_document,
 )
 
 ATTN1 = SiteQuery("unet", "unet", "down_blocks.1.attentions.0.transformer_blocks.0.attn1")
@@ -278,3 +279,32 @@ def test_sources_of_rules_compose_as_documented(
     if speaking:
         before = Policy((Rule("*", "first", flash=not decision.flash), *whole.rules))
         assert before.decide(site).flash is decision.flash
+
+
+GIVEN = """
+[defaults]
+flash = false
+precision = "fast"
+
+[[rules]]
+match = "unet.mid_block"
+force_cast_dtype = "none"
+min_sequence_length = 64
+attention = "self"
+"""
+
+
+def test_rules_that_fill_in_come_behind_defaults_and_before_the_rest() -> None:
+    whole = parse_policy(GIVEN, "p.toml").filled_in([Rule("unet", "found", flash=True, force_cast_dtype="bfloat16")])
+    plain = whole.decide(ATTN1)
+    assert (plain.flash, plain.flash_rule, plain.force_cast_dtype, plain.precision) == (True, "found", BFLOAT16, "fast")
+    assert not whole.decide(VAE).flash
+    pinned = whole.decide(SiteQuery("unet", "unet", "mid_block.attn1", SiteFacts(64, 64, attention="self")))
+    assert (pinned.flash, pinned.force_cast_dtype) == (True, None)
+
+
+def test_a_rule_is_what_it_was_read_from() -> None:
+    policy = parse_policy(GIVEN, "p.toml")
+    defaults, rule = map(rule_document, policy.rules)
+    assert policy_of({"defaults": defaults, "rules": [rule]}, "p.toml") == policy
+    assert "match" not in defaults

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, shown, stderr_console
@@ -15,6 +15,7 @@ from attnfuse.cli.log import check_log, log_outcome, log_request, log_to
 from attnfuse.cli.options import SHAPES, dtype_of, fetch_of, shapes_of
 from attnfuse.cli.sizes import sizes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
+from attnfuse.errors import UsageError
 from attnfuse.lora.given import parse_lora
 from attnfuse.lora.inversion import parse_inversion
 from attnfuse.pass_times import PassTimes
@@ -34,6 +35,27 @@ def policy_of(file: Path | None, cast: CastName | None, no_flash: Sequence[str],
     """The policy that a file and the options on the command line come to."""
     policy = Policy() if file is None else read_policy(file)
     return policy.and_then(command_line_rules(cast, no_flash), command_line_options(pass_options))
+
+
+def request_at_one_batch(source: str, options: Mapping[str, Any], policy: Policy, not_dynamic: str) -> CompileRequest:
+    """What `compile` would be asked for with the options of a source and the target, as a command has them.
+
+    Raises UsageError, which says `not_dynamic`, for --dynamic.
+    """
+    if options["dynamic"] is not None:
+        raise UsageError(not_dynamic)
+    given = options["inputs_file"]
+    return CompileRequest(
+        source=source,
+        components=options["components"],
+        dtype=dtype_of(options),
+        shapes=shapes_of(options),
+        given=() if given is None else read_inputs(given),
+        fetch=fetch_of(options),
+        target=Target(options["runtime"], options["soc"]),
+        policy=policy,
+        jobs=1,  # what is done with each takes the memory that a trace beside it was to have
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

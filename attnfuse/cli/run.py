@@ -29,9 +29,8 @@ from attnfuse.cli.pictures import (
 )
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
-from attnfuse.output import OutputStage, free_place
+from attnfuse.output import OutputStage, free_place, write_file
 from attnfuse.pictures import BackendName, require_runtime
-from attnfuse.printing import write_file
 
 if TYPE_CHECKING:
     from attnfuse.pictures.running import Stepped

@@ -58,15 +58,20 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """What is done to a component."""
+    """What is done to a component. Rules of `base` stay as they are."""
 
     component: Component
     target: Target
     passes: Sequence[Pass]
+    base: Policy = field(default_factory=Policy)
 
     def by(self, policy: Policy) -> Made:
-        """Its graph by a policy. Raises as `rewrite` does, and SourceError where its time cannot be estimated."""
-        rewritten, data = rewrite(self.component, policy, self.target, self.passes)
+        """Its graph by a policy for what the base leaves open.
+
+        Raises as `rewrite` does, and SourceError where its time cannot be estimated.
+        """
+        whole = self.base.filled_in(policy.rules)
+        rewritten, data = rewrite(self.component, whole, self.target, self.passes)
         after = rewritten.cost.after
         if after is None:
             raise SourceError(
@@ -225,7 +230,9 @@ class Bench:
         said = [[unit.module, choice.settings] for unit, choice in zip(self.units, assignment, strict=True)]
         passes = [f"{type(step).__module__}.{type(step).__qualname__} {step!r}" for step in self.rewriting.passes]
         component, target = self.rewriting.component, self.rewriting.target
-        return [self.of, json.dumps([component.name, component.owner, said, passes, target.runtime, target.soc])]
+        base = [repr(rule) for rule in self.rewriting.base.rules]
+        told = [component.name, component.owner, said, passes, target.runtime, target.soc, base]
+        return [self.of, json.dumps(told)]
 
     def _made(self, assignment: Assignment) -> Made:
         return self.rewriting.by(policy_for(self.rewriting.component.asked_as, self.units, assignment))

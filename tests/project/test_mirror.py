@@ -53,6 +53,7 @@ _ACROSS = {
     "verify/test_policy_of_output": "the policy of an output that one of its graphs is verified by",
     "reduction/test_demo": "faults planted in the demo's UNet, reduced",
     "tuning/test_models": "models of several kinds, tuned",
+    "tuning/test_recorded": "from a picture's recording to a policy, and a picture by it",
     "verify/numbers/test_few_elements": "sites of few elements, judged over several draws",
     "passes/attention/test_interactions": "terms, shifts, casts and factors that meet in one site",
     "passes/attention/test_products": "products that attention is written with: identities and what is written",
