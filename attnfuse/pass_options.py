@@ -30,7 +30,7 @@ def names(step: object) -> tuple[str, ...]:
 
 def values(step: object) -> dict[str, Any]:
     """The options of a pass as plain JSON values, by name."""
-    return {name: _adapter(type(step), name).dump_python(getattr(step, name), mode="json") for name in names(step)}
+    return {name: _adapter(step, name).dump_python(getattr(step, name), mode="json") for name in names(step)}
 
 
 def configured(steps: Mapping[str, _Step], options: Iterable[PassOption]) -> tuple[_Step, ...]:
@@ -56,14 +56,19 @@ def _no_such_option(option: PassOption, known: Sequence[str]) -> str:
     return f"the pass {option.step!r} has no option {option.option!r}; {suggestion(option.option, known)}"
 
 
-@cache
-def _adapter(step: type, name: str) -> TypeAdapter[Any]:
+def _adapter(step: object, name: str) -> TypeAdapter[Any]:
     """What checks an option of a pass: made once, as that takes longer than a small graph takes all passes."""
-    return TypeAdapter(get_type_hints(step, include_extras=True)[name])
+    kind: Any = type(step)
+    return _adapter_of(kind, name)
+
+
+@cache
+def _adapter_of(kind: Any, name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(get_type_hints(kind, include_extras=True)[name])
 
 
 def _value(step: object, option: PassOption) -> Any:
-    adapter = _adapter(type(step), option.option)
+    adapter = _adapter(step, option.option)
     try:
         if not option.is_text:
             return adapter.validate_json(json.dumps(option.value), strict=True)  # an array is a tuple there

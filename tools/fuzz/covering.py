@@ -26,6 +26,8 @@ def cover(kinds: Sequence[str], count: int) -> int:
     """Run the first mutants of each of these kinds, and print a table: lines of each module, and how many were
     reached."""
     print("| kind | module | lines | reached |\n|---|---|---|---|")
+    start: Start
+    readers: Sequence[str]
     for name in kinds:
         if name == "graph":
             seeds.groups()
