@@ -325,4 +325,4 @@ def test_options_of_no_numbers(words: tuple[str, ...], capsys: pytest.CaptureFix
 
 def test_devices_of_no_numbers() -> None:
     with pytest.raises(UsageError, match="--device"):
-        devices_of((_DIGITS,))
+        devices_of((_DIGITS,), "lite")
