@@ -283,4 +283,5 @@ def _not_whole(out: Path, wanted: Tree, code: int | None) -> list[str]:
 def _left(place: Path, cache: Path) -> list[str]:
     """What a run that came to its end has to have removed."""
     left = [path.name for path in place.iterdir() if path.name != "out"]
-    return [f"left behind: {name}" for name in [*left, *(path.name for path in (cache / FORMAT / "writing").iterdir())]]
+    left += [path.name for path in (cache / FORMAT / "writing").glob("*")]  # of a run that failed there may be none
+    return [f"left behind: {name}" for name in left]
