@@ -26,6 +26,14 @@ class UsageError(AttnfuseError):
     exit_code = 2
 
 
+class MemoryLimitError(UsageError):
+    """Something takes more memory than is allowed; `needed` are the bytes."""
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
 class PolicyError(UsageError):
     """A policy file or policy option that cannot be understood."""
 

@@ -42,6 +42,8 @@ from attnfuse.targets import Target
 
 #: Beside attnfuse and the passes: what reads, computes and writes for them.
 _LIBRARIES = ("ml_dtypes", "networkx", "numpy", "protobuf")
+_EXECUTORS = ("onnx", "onnxruntime")
+"""What runs graphs."""
 #: What of a component says where something lies, or is told of it for the report, and is nothing of the graph. A field
 #: that is added is of the graph.
 _BESIDE = (
@@ -160,7 +162,7 @@ class Incremental:
 
         Raises SourceError where a file is no longer what it was when its digest was taken.
         """
-        for file in _read_for_weights(component):
+        for file in read_for_weights(component):
             if self.digests.changed(file):
                 raise SourceError(f"{file} changed while it was read; compile again.")
         if self._store is not None:
@@ -231,7 +233,7 @@ class Incremental:
 
     def _lies(self, component: Component) -> list[list[Any]]:
         """Where each weight lies, with the digests of those files, and what is added to it."""
-        digests = {file: self.digests.of(file).sha256 for file in _read_for_weights(component)}
+        digests = {file: self.digests.of(file).sha256 for file in read_for_weights(component)}
         lies: list[list[Any]] = [
             [name, digests[source.file], source.key, _plain(source.taken)] for name, source in component.weights.items()
         ]
@@ -247,7 +249,26 @@ class Incremental:
 
 def tool_digest() -> str:
     """What tells attnfuse, with its passes and plugins and what they compute with, from any other."""
-    return _sources(KnownDigests(), ["attnfuse", *_packages(pass_manager.discover(), plugins.load())])
+    return _key(tool_parts())
+
+
+def tool_parts() -> dict[str, str]:
+    """The same, one by one: packages with their sources, libraries by version, Python."""
+    digests = KnownDigests()
+    made = {name: _key([_version(name), *map(digests.tree, _places(name))]) for name in _tool()}
+    versions = {name: _version(name) for name in (*_LIBRARIES, *_EXECUTORS)}
+    return {**versions, "python": sys.version, **made}
+
+
+def is_edited() -> bool:
+    """Whether a source of these was edited after this process began, and may not be what it imported."""
+    digests = KnownDigests()
+    return max(digests.newest_ns(path) for name in _tool() for path in _places(name)) >= started_ns()
+
+
+def _tool() -> list[str]:
+    """The packages of attnfuse, its passes and plugins."""
+    return ["attnfuse", *_packages(pass_manager.discover(), plugins.load())]
 
 
 def _packages(passes: Iterable[Pass], extensions: Extensions) -> list[str]:
@@ -283,7 +304,7 @@ def check_apart(cache: Place, output: Path | None, source: Path) -> None:
         raise UsageError(f"the cache {cache} is a file; name a folder.")
 
 
-def _read_for_weights(component: Component) -> list[Path]:
+def read_for_weights(component: Component) -> list[Path]:
     """The files that weights are streamed from."""
     of_loras = (one.file for ones in component.added.values() for one in ones)
     return sorted({*(source.file for source in component.weights.values()), *component.adopted.values(), *of_loras})

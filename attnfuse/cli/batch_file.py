@@ -26,6 +26,7 @@ import click
 from attnfuse import documents
 from attnfuse.cli.compile import compile_command, compile_request
 from attnfuse.cli.request import SourceOptions
+from attnfuse.cli.workers import OF_WORKERS
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.farm.batch import Entry
@@ -33,7 +34,10 @@ from attnfuse.names import suggestion
 from attnfuse.store.places import Place, place_of
 
 _NOT_HERE: Final = frozenset(
-    ("as_json", "cache_dir", "cache_key", "check", "dry_run", "print_after", "print_to", "progress", "time_passes")
+    (
+        *("as_json", "cache_dir", "cache_key", "check", "dry_run", "print_after", "print_to", "progress"),
+        *("time_passes", *OF_WORKERS),
+    )
 )
 """Parameters of compile that are the batch's, or that write nothing."""
 _OF_COMPILE: Final = (
@@ -171,7 +175,7 @@ def _request(arguments: Sequence[str], where: str) -> CompileRequest:
     try:
         given = compile_command.make_context("compile", list(arguments)).params
         own = {name: given.pop(name) for name in _OF_COMPILE}
-        options = SourceOptions(**given)
+        options = SourceOptions(**{name: value for name, value in given.items() if name not in OF_WORKERS})
         request = compile_request(options, **own)
         options.check_destinations(request.output)
         return request

@@ -11,9 +11,10 @@ import click
 from attnfuse import compiler
 from attnfuse.cli.console import say
 from attnfuse.cli.help import HelpfulCommand
-from attnfuse.cli.options import PATH, max_memory, source_options
+from attnfuse.cli.options import PATH, max_memory, source_options, with_options
 from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
+from attnfuse.cli.workers import WorkerOptions, worker_options
 from attnfuse.compiler import CompileRequest, VerifyLevel
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
@@ -70,6 +71,7 @@ from attnfuse.verify.limits import at_most
     "--golden", is_flag=True, help="Write what the unfused graphs come to into OUTPUT, and align.py, to check a device."
 )
 @max_memory
+@with_options(*worker_options("verify"))
 def compile_command(
     output: Path | None,
     reporters: tuple[str, ...],
@@ -91,7 +93,10 @@ def compile_command(
     count: nothing is written, and the exit code is 3 either way. --check asks about OUTPUT alone: one that was written
     without such a component, and would be so now, is up to date.
     """
+    asked = WorkerOptions.taken(rest)
     shared = SourceOptions(**rest)
+    if level not in ("sampled", "full"):
+        asked.refuse("is for --verify sampled or full; drop it, or ask for one of them.")
     request = compile_request(
         shared,
         output=output,
@@ -105,7 +110,7 @@ def compile_command(
         golden=golden,
         max_memory=max_memory,
     )
-    with at_most(max_memory):
+    with asked.helping(shared.cache_dir, shared.cache_key, say), at_most(max_memory):
         outcome, account = shared.measured(compiler.compile, request)
     code = report_outcome(outcome, shared)
     if dry_run:

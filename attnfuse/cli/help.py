@@ -60,6 +60,7 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         *("budget", "level", "golden", "data", "seed", "again"),
         *("max_memory", "certificate", "measure_memory", "profiled"),
     ),
+    "Workers": ("workers", "worker_memory", "scheduler", "tls_ca", "tls_cert", "tls_key"),
     "What is told": ("print_after", "print_to", "time_passes", "progress", "verbose", "log_file"),
 }
 """By title the options in it, as the parameters of commands are called; what is in none stands last."""

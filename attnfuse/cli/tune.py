@@ -29,6 +29,7 @@ from attnfuse.cli.options import (
     with_options,
 )
 from attnfuse.cli.request import request_at_one_batch
+from attnfuse.cli.workers import WorkerOptions, worker_options
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.lora.given import parse_lora
@@ -84,6 +85,7 @@ def _budget(value: str) -> float:
 @json_option
 @progress_option
 @with_options(*log_options, component_option, *shape_options, *_TARGET, *trace_options)
+@with_options(*worker_options("measure"))
 def tune_command(
     source: str,
     budget: float,
@@ -103,10 +105,11 @@ def tune_command(
     what is cheapest by the estimate and keeps the budget. The policy is written with the figures in comments, for
     attnfuse compile --policy; rules of a --policy that is given here stay, and are in it. Exit 1 where nothing keeps
     the budget. With --cache-dir what was measured is kept, and a run that was stopped goes on where it was
-    (docs/tuning.md).
+    (docs/tuning.md). Workers measure what is independent side by side, with the same result.
     """
     verify.require_executor("numbers")
     plugins.load()  # the operators that they add
+    asked = WorkerOptions.taken(options)
     request = _request(source, options)
     _check_output(output, Path(source), options["policy_file"])
     with (
@@ -116,7 +119,11 @@ def tune_command(
         log.info("tune %s: budget %g, seed %d", source, budget, seed)
         tell = told(log, say if progress == "auto" else _silent)
         account = Account(shower, log.info)
-        with at_most(max_memory), watched(tell, "tuning"):
+        with (
+            asked.helping(request.cache, request.cache_key, told(log, say)),
+            at_most(max_memory),
+            watched(tell, "tuning"),
+        ):
             tuning = _tune(request, budget, seed, data, tell, account)
         account.end()
     write_file(output.resolve(), tuning.to_toml().encode())
@@ -139,6 +146,7 @@ def _request(source: str, options: Mapping[str, Any]) -> CompileRequest:
         request,
         loras=(*map(parse_lora, options["loras"]), *map(parse_inversion, options["inversions"])),
         cache=options["cache_dir"],
+        cache_key=options["cache_key"],
         strict_config=options["strict_config"],
         trace=options["trace"],
     )

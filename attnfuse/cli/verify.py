@@ -36,6 +36,7 @@ from attnfuse.cli.options import (
 )
 from attnfuse.cli.outcome import code_of, say_verification, write_report
 from attnfuse.cli.sizes import size_option, sizes_of
+from attnfuse.cli.workers import OF_WORKERS, WorkerOptions, worker_options
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.lora.given import parse_lora
 from attnfuse.lora.inversion import parse_inversion
@@ -69,7 +70,7 @@ _OF_SOURCE = (
     "cache_key",
 )
 _OF_OUTPUT = (*_OF_SOURCE, "components", "again")
-_OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json")
+_OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json", *OF_WORKERS)
 
 
 @click.command(
@@ -99,6 +100,7 @@ _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "meas
 @click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
 @click.option("--profile", "profiled", type=PATH, help="Write what it costs, by stage and operator, to a JSON file.")
 @max_memory
+@with_options(*worker_options("run what stands alone"))
 @json_option
 @progress_option
 @with_options(*log_options)
@@ -152,6 +154,11 @@ def _verified(
     as_json: bool,
     **rest: Any,
 ) -> int:
+    asked, cache = WorkerOptions.taken(rest), (rest["cache_dir"], rest["cache_key"])
+    if level == "static":
+        asked.refuse("is for --level full or sampled; drop one.")
+    if profiled is not None:
+        asked.refuse("has others run what --profile tells of; drop one.")
     first = Path(original)
     told_of = f"{original} by itself" if fused is None else f"{fused} against {original}"
     log.info("verify %s, level %s, seed %d", told_of, level, seed)
@@ -162,13 +169,15 @@ def _verified(
     if data is not None and level == "static":
         raise UsageError("--data feeds level full, or sampled; drop it or --level static.")
     if fused is not None and not fused.is_dir():
-        refuse_given(context, _OF_OUTPUT, "is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
+        of_cache = ("cache_dir", "cache_key") if asked.are_asked_for else ()
+        of_output = [name for name in _OF_OUTPUT if name not in of_cache]
+        refuse_given(context, of_output, "is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
         files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
         if measure_memory:
-            of_numbers = ("level", "profiled", "max_memory")
+            of_numbers = ("level", "profiled", "max_memory", *OF_WORKERS)
             refuse_given(context, of_numbers, "is for a verification, and --measure-memory only measures; drop one.")
             return _measure(first, fused, seed, files, as_json=as_json)
-        with _accounted(profiled, max_memory), watched(told(log, say)):
+        with asked.helping(*cache, told(log, say)), _accounted(profiled, max_memory), watched(told(log, say)):
             result = _two_graphs(first, fused, level, seed, files)
         return _say(Verification((result,)), log, as_json=as_json)
     if measure_memory:
@@ -176,7 +185,7 @@ def _verified(
     if fused is None and data is not None:
         raise UsageError("--data is for the runs of source and output: attnfuse verify SOURCE OUT.")
     if fused is None:
-        unused = (*_OF_SOURCE, "seed")
+        unused = (*_OF_SOURCE, "seed", *OF_WORKERS)
         refuse_given(context, unused, "is for attnfuse verify SOURCE OUT, and no source is named; drop it.")
     output = first if fused is None else fused
     request = VerifyRequest(
@@ -188,7 +197,7 @@ def _verified(
         data=data,
         again=rest["again"],
     )
-    with _accounted(profiled, max_memory):
+    with asked.helping(*cache, told(log, say)), _accounted(profiled, max_memory):
         found = _output(request, log, shows_progress=rest["progress"] != "never")
     for name in found.kept:
         say(f"{name}: not verified again: the certificate is of the same files")

@@ -20,8 +20,10 @@ from attnfuse.compiler import CompileRequest, prepare
 from attnfuse.errors import AttnfuseError, InternalError, SourceError, UsageError
 from attnfuse.farm.local import Ended, run_each
 from attnfuse.farm.state import BatchState, made_of
-from attnfuse.farm.units import Answer, TraceUnit, Workers, trace_unit
+from attnfuse.farm.traces import TraceResult, block_units, trace_unit
+from attnfuse.farm.units import Answer, Unit, Workers
 from attnfuse.names import counted
+from attnfuse.serialisation import from_json
 
 _WORST = (70, 4, 3, 2, 1, 5)
 """Exit codes that a batch ends with, the first that one of its entries has."""
@@ -103,7 +105,7 @@ class How:
     """How a batch is done: who traces, how many compiles run at a time, with which variables of the environment.
 
     `tool` tells this attnfuse from any other. `done` is told of each thing that is finished, of how many there are, and
-    what it was.
+    what it was. `of_cluster` are options of compiles that verify numbers, for whom the workers do that.
     """
 
     workers: Callable[[], AbstractContextManager[Workers]]
@@ -111,6 +113,7 @@ class How:
     settings: Mapping[str, str]
     tool: str
     done: Callable[[int, int, str], None]
+    of_cluster: Sequence[str] = ()
 
 
 def run_batch(entries: Sequence[Entry], state: BatchState, how: How) -> Outcome:
@@ -136,9 +139,10 @@ def run_batch(entries: Sequence[Entry], state: BatchState, how: How) -> Outcome:
 
 @dataclass(slots=True)
 class _Planned:
-    """What is to be done: units by digest, each with what it is, and entries, each with what it is made of."""
+    """What is to be done: units by the key of their trace, each with what it is, and entries, each with what it is made
+    of."""
 
-    units: dict[str, tuple[TraceUnit, str]] = field(default_factory=dict)
+    units: dict[str, tuple[Unit, str]] = field(default_factory=dict)
     entries: dict[str, tuple[Result, str]] = field(default_factory=dict)
     kept: int = 0
 
@@ -178,13 +182,11 @@ class _Run:
 
     def all(self) -> None:
         """Trace, then compile."""
-        units = self._planned.units
-        if units:
+        if self._planned.units:
             with self._how.workers() as workers:
-                for digest, answer in workers.perform({digest: unit.text for digest, (unit, _) in units.items()}):
-                    self._traced(units[digest][1], answer)
+                self._trace(workers)
         entries = self._planned.entries
-        commands = {name: _command(result.entry) for name, (result, _) in entries.items()}
+        commands = {name: _command(result.entry, self._how.of_cluster) for name, (result, _) in entries.items()}
         for name, ended in run_each(commands, self._how.compiles, self._how.settings):
             result, made = entries[name]
             _tell(result, ended)
@@ -192,21 +194,41 @@ class _Run:
                 self._state.finish(result.entry.output, made)
             self._did(f"{name}: {'compiled' if result.code == 0 else f'exit code {result.code}'}")
 
+    def _trace(self, workers: Workers) -> None:
+        """Have all traces made; workers that would have nothing to do trace blocks of them."""
+        units = {unit.digest: (unit, what) for unit, what in self._planned.units.values()}
+        texts = {digest: unit.text for digest, (unit, _) in units.items()}
+        free = max(workers.count - len(units), 0)
+        for place, (unit, _) in enumerate(units.values()):
+            texts |= {one.digest: one.text for one in block_units(unit, (free + len(units) - 1 - place) // len(units))}
+        left = set(units)
+        for digest, answer in workers.perform(texts):
+            if digest in units:
+                left.remove(digest)
+                self._traced(units[digest][1], answer)
+            elif not answer.error:  # else whoever does the trace traces them
+                self._outcome.blocks += from_json(TraceResult, answer.result).blocks
+            if not left:
+                break
+
     def _traced(self, what: str, answer: Answer) -> None:
         if answer.error:
             self._outcome.failed[what] = answer.error
-        self._outcome.traced += answer.made
-        self._outcome.blocks += answer.blocks
-        said = answer.error or f"traced in {answer.seconds:.1f} s, {counted(answer.blocks, 'block')} of its own"
-        self._did(f"{what}: {said}")
+            self._did(f"{what}: {answer.error}")
+            return
+        result = from_json(TraceResult, answer.result)
+        self._outcome.traced += result.made
+        self._outcome.blocks += result.blocks
+        self._did(f"{what}: traced in {result.seconds:.1f} s, {counted(result.blocks, 'block')} of its own")
 
     def _did(self, what: str) -> None:
         self._count += 1
         self._how.done(self._count, len(self._planned.units) + len(self._planned.entries), what)
 
 
-def _command(entry: Entry) -> list[str]:
-    return [sys.executable, "-m", "attnfuse", "compile", "--json", "--progress", "never", *entry.options]
+def _command(entry: Entry, of_cluster: Sequence[str]) -> list[str]:
+    own = of_cluster if entry.request.verify in ("sampled", "full") else ()
+    return [sys.executable, "-m", "attnfuse", "compile", "--json", "--progress", "never", *own, *entry.options]
 
 
 def _tell(result: Result, ended: Ended) -> None:

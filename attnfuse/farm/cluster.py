@@ -51,7 +51,8 @@ class Cluster:
         except Exception as error:  # Dask's, tornado's, ssl's and the system's
             said = shortened(" ".join(str(error).split()) or type(error).__name__, 200).rstrip(".")
             raise UsageError(f"no Dask scheduler answers at {address}: {said}.") from None
-        if not self._client.scheduler_info(n_workers=-1)["workers"]:
+        self.count = len(self._client.scheduler_info(n_workers=-1)["workers"])
+        if not self.count:
             self._client.close()
             raise UsageError(f"the Dask scheduler at {address} has no workers; start some with dask worker {address}.")
 

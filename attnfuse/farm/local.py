@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from attnfuse.farm.units import TRIES, Answer
-from attnfuse.processes import LOOK_SECONDS
+from attnfuse.processes import LOOK_SECONDS, resident_memory
 from attnfuse.serialisation import parse_json
 from attnfuse.tracing.runner import environment
 
@@ -32,13 +32,17 @@ class _Worker:
 
 
 class LocalWorkers:
-    """Workers that are there as long as the context lasts; each does units in `memory` bytes, if that is told."""
+    """Workers that are there as long as the context lasts; each does units in `memory` bytes, if that is told.
+
+    One that holds more is ended, and the unit with it.
+    """
 
     def __init__(self, count: int, memory: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         """`settings` are variables of their environment."""
-        self._count = count
+        self.count = count
         self._memory = memory
         self._settings = settings or {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._idle: list[subprocess.Popen[bytes]] = []
         self._busy: dict[int, _Worker] = {}
 
@@ -52,13 +56,16 @@ class LocalWorkers:
             process.kill()  # and with it, by the kernel, what it started
             _close(process)
         self._idle, self._busy = [], {}
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
     def perform(self, texts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
         """See `attnfuse.farm.units.Workers`."""
         waiting = deque(texts)
         tries = dict.fromkeys(texts, 0)
         while waiting or self._busy:
-            while waiting and len(self._busy) < self._count:
+            while waiting and len(self._busy) < self.count:
                 digest = waiting.popleft()
                 tries[digest] += 1
                 self._begin(digest, texts[digest])
@@ -79,13 +86,15 @@ class LocalWorkers:
             process.stdin.write(text.encode() + b"\n")
 
     def _started(self) -> subprocess.Popen[bytes]:
+        # Of what they keep as long as they live, which they do not end themselves.
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True)
         return subprocess.Popen(
             [sys.executable, "-m", "attnfuse.farm.worker", str(os.getpid()), str(self._memory or 0)],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**environment(), **self._settings},
+            env={**environment(), "TMPDIR": self._folder.name, **self._settings},
         )
 
     def _look(self) -> Iterator[tuple[str, Answer | None]]:
@@ -106,6 +115,12 @@ class LocalWorkers:
             else:
                 _close(worker.process)
                 yield worker.digest, None
+        for file, worker in list(self._busy.items()):
+            if self._memory is not None and resident_memory(worker.process.pid) > self._memory:
+                del self._busy[file]
+                worker.process.kill()
+                _close(worker.process)
+                yield worker.digest, Answer(f"it held more than the {self._memory / 2**30:.2f} GiB that a worker may")
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

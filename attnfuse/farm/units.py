@@ -1,7 +1,7 @@
 """What is asked of a worker, and what it answers: JSON texts, so that any machine reads them, and none runs them.
 
-A unit is one trace; its digest is the key that the trace has in the cache, so that it is one unit however many
-compiles need it.
+A unit is of some kind, which says what is done and what the request holds. What passes beside these texts is in the
+cache that the unit names. Whoever hands units on and takes answers need know no kind.
 """
 
 from __future__ import annotations
@@ -9,71 +9,71 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from attnfuse.cache.traces import TraceKey
 from attnfuse.serialisation import to_json
+from attnfuse.store.entries import key_of
 from attnfuse.store.places import Place
-from attnfuse.tracing.contract import ComponentPlan, Way
-from attnfuse.tracing.runner import resolved
 
 TRIES = 3
 """A unit whose workers died so often is not asked for again: it may be what they died of."""
 
 
 @dataclass(frozen=True, slots=True)
-class TraceUnit:
-    """Trace `plan` in that `way`, and put the trace into the cache at `place` under `key`.
+class Unit:
+    """Do the work of that `kind` that `request`, plain JSON values, asks for, with the cache at `place`.
 
-    `parts` are those of the key: a worker with other files or versions says in which it differs, and traces nothing.
+    `made_by` has, by name, what has to be the same where it is done: a worker with other files or versions says in
+    which it differs, and does nothing.
     """
 
     schema: Literal["attnfuse.unit/1"]
-    kind: Literal["trace"]
-    plan: ComponentPlan
-    way: Way
-    key: str
-    parts: Mapping[str, str]
+    kind: str
     place: str
     is_folder: bool
+    made_by: Mapping[str, str]
+    request: Any
+
+    @classmethod
+    def of(cls, kind: str, place: Place, made_by: Mapping[str, str], request: Any) -> Unit:
+        """A unit of a kind; `request` is a record, or its JSON values."""
+        is_folder = isinstance(place, Path)
+        where = str(place.resolve() if isinstance(place, Path) else place)
+        plain = request if isinstance(request, dict) else to_json(request)
+        return cls("attnfuse.unit/1", kind, where, is_folder, made_by, plain)
 
     @property
-    def whole_plan(self) -> ComponentPlan:
-        """The plan with the way, which is no part of its JSON."""
-        return replace(self.plan, way=self.way)
+    def cache(self) -> Place:
+        """Where the cache is."""
+        return Path(self.place) if self.is_folder else self.place
 
     @property
     def text(self) -> str:
         """What is sent."""
         return json.dumps(to_json(self), sort_keys=True)
 
-
-def trace_unit(plan: ComponentPlan, key: TraceKey, place: Place) -> TraceUnit:
-    """The unit of a trace that is to be in the cache at `place`."""
-    where = str(place.resolve() if isinstance(place, Path) else place)
-    is_folder = isinstance(place, Path)
-    return TraceUnit("attnfuse.unit/1", "trace", resolved(plan), plan.way, key.key, key.parts, where, is_folder)
+    @property
+    def digest(self) -> str:
+        """What tells it from others: units of one digest have one answer."""
+        return key_of(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a unit: `error` is one sentence, empty where the trace is in the cache now.
-
-    `made` says whether it was traced for this; `blocks` counts the blocks that were, `seconds` and `peak` are what the
-    trace took, in seconds and bytes.
-    """
+    """What became of a unit: `error` is one sentence, empty where it was done; `result` is of its kind, plain JSON."""
 
     error: str = ""
-    made: bool = False
-    blocks: int = 0
-    seconds: float = 0.0
-    peak: int = 0
+    result: Any = None
 
 
 class Workers(Protocol):
     """Workers that units are sent to."""
+
+    @property
+    def count(self) -> int:
+        """How many units are done at a time."""
 
     def perform(self, texts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
         """Have these units done, texts by digest; answers come as they are there, one for each."""

@@ -10,6 +10,8 @@ class Kind(StrEnum):
 
     BLOCKS = "blocks"
     """Graphs of blocks, by the cell and what it is called with."""
+    CONTENTS = "contents"
+    """What units of work name by its digest; removed where the command ends that put it there."""
     DIGESTS = "digests"
     """Digests of files, by device and inode."""
     GRAPHS = "graphs"

@@ -83,6 +83,19 @@ def _traced(plan: ComponentPlan, work: Path, among: Workers) -> TracedComponent:
     return _read(plan, work, *_answer(replace(plan, way="whole"), work, among, why))
 
 
+def trace_blocks(plan: ComponentPlan, work: Path, among: Workers, number: int, of: int) -> int:
+    """Have one of the workers trace every `of`-th block of the plan, from that `number` on, for the cache alone.
+
+    Returns how many blocks the cache got. `work` is an existing empty folder. Raises TraceError as `trace_component`.
+    """
+    work, plan = work.resolve(), resolved(plan)
+    _begin(plan, work, among, share=(number, of))
+    answer, code = _answer(plan, work, among)
+    if answer is None or "error" in answer:
+        _read(plan, work, answer, code)  # raises
+    return int((answer or {})["blocks_made"])
+
+
 def _missing() -> str:
     """What tracing needs and is not installed; empty where it all is."""
     return next((name for name in ("mindspore", "mindone") if importlib.util.find_spec(name) is None), "")
@@ -118,10 +131,12 @@ def _read(plan: ComponentPlan, work: Path, answer: Mapping[str, Any] | None, cod
     return replace(from_json(TracedComponent, answer), plan=plan)
 
 
-def _begin(plan: ComponentPlan, work: Path, among: Workers, why_whole: str = "") -> None:
+def _begin(
+    plan: ComponentPlan, work: Path, among: Workers, why_whole: str = "", share: tuple[int, int] | None = None
+) -> None:
     (work / _RESULT_FILE).unlink(missing_ok=True)
     content: dict[str, Any] = {"plan": to_json(plan), "way": plan.way, "why_whole": why_whole, "work": str(work)}
-    content["blocks"] = among.told
+    content |= {"blocks": among.told, "share": share}
     among.begin(work / _REQUEST_FILE, content)
 
 

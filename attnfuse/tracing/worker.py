@@ -2,8 +2,9 @@
 
 The request holds a plan and a work folder; into the folder go `graph.mindir` and `trace.json`, which holds a
 TracedComponent, or {"error": one sentence} with exit code 1. Of a model that is traced block by block the pieces are
-left, and no graph; where that does not go, `trace.json` holds {"why_whole": why not}. Worker side: imports, late, the
-modules that import mindspore, so that a missing MindSpore is an answer and not a traceback.
+left, and no graph; where that does not go, `trace.json` holds {"why_whole": why not}. With a share, the request is for
+that of the model's blocks alone, which go into the cache, and `trace.json` holds {"blocks_made": how many}. Worker
+side: imports, late, the modules that import mindspore, so that a missing MindSpore is an answer and not a traceback.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def main(arguments: list[str]) -> int:
     try:
         plan = replace(from_json(ComponentPlan, request["plan"]), way=request["way"])
         cache = None if request["blocks"] is None else from_json(BlockCache, request["blocks"])
-        result: dict[str, Any] = to_json(_trace(plan, work, request["why_whole"], cache))
+        if request["share"] is None:
+            result: dict[str, Any] = to_json(_trace(plan, work, request["why_whole"], cache))
+        else:
+            result = {"blocks_made": _share(plan, cache, *request["share"])}
     except _NotInBlocksError as error:
         result = {"why_whole": str(error)}
     except AttnfuseError as error:
@@ -72,18 +76,16 @@ def main(arguments: list[str]) -> int:
     return 1 if "error" in result else 0
 
 
-def _trace(plan: ComponentPlan, work: Path, why_whole: str, cache: BlockCache | None) -> TracedComponent:
-    started = time.monotonic()
+def _built(plan: ComponentPlan) -> tuple[Any, dict[str, Any]]:
+    """The model without its weights, and the tensors of the checkpoint that has them."""
     # Before MindSpore, which takes seconds to import: a checkpoint that cannot be read is told at once.
     tensors = tensors_of(plan)
     by_name()
     try:
         import mindspore
 
-        from attnfuse.tracing.build import build_skeleton, output_names, trace
-        from attnfuse.tracing.canonical import canonicalise
+        from attnfuse.tracing.build import build_skeleton
         from attnfuse.tracing.ip_adapter_weights import give_ip_adapter
-        from attnfuse.tracing.weights import find_sources
     except ImportError as error:
         raise TraceError(
             f"tracing needs MindSpore and mindone, and importing them failed ({error}): install attnfuse[trace]."
@@ -91,8 +93,18 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str, cache: BlockCache | 
 
     mindspore.set_device("CPU")
     model = build_skeleton(plan)
-    if plan.ip_adapter is not None:
-        tensors = {**tensors, **give_ip_adapter(model, plan)}
+    added = {} if plan.ip_adapter is None else give_ip_adapter(model, plan)
+    return model, {**tensors, **added}
+
+
+def _trace(plan: ComponentPlan, work: Path, why_whole: str, cache: BlockCache | None) -> TracedComponent:
+    started = time.monotonic()
+    model, tensors = _built(plan)
+
+    from attnfuse.tracing.build import output_names, trace
+    from attnfuse.tracing.canonical import canonicalise
+    from attnfuse.tracing.weights import find_sources
+
     sources = find_sources(plan, model, tensors, work)  # before the trace, which takes longer and seldom fails
     traced, blocks_made = Traced("whole", why_whole=why_whole), 0
     if plan.way == "blocks":
@@ -144,6 +156,21 @@ def _trace_in_blocks(plan: ComponentPlan, model: Any, work: Path, cache: BlockCa
             (work / BEGUN_FILE).unlink()
     write_pieces(work, pieces)
     return Traced("blocks", len(pieces) - 1, occurrences(pieces)), message, tracer.kept
+
+
+def _share(plan: ComponentPlan, cache: BlockCache | None, number: int, of: int) -> int:
+    """Trace a share of the blocks for the cache; how many it got."""
+    model, _ = _built(plan)
+
+    from attnfuse.tracing.blocks.tracer import Tracer
+    from attnfuse.tracing.build import Entry, compile_again, entered
+
+    gc.collect()
+    gc.freeze()
+    with entered(plan, model) as cell:
+        tracer = Tracer(compile_again, Entry, cache=cache, patches=plan.patches)
+        tracer.share(cell, plan.inputs, number, of)
+    return tracer.kept
 
 
 def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:

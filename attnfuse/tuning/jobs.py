@@ -75,7 +75,7 @@ def tune_source(
                 budget=budget,
                 seed=seed,
                 data={} if data is None else data_files(data, source.names),
-                known=Incremental(request.cache),
+                known=Incremental(request.cache, request.cache_key),
                 work=work,
                 tell=tell,
                 progress=progress,

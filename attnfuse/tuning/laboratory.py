@@ -9,39 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from attnfuse import dispatch
 from attnfuse.component import Component
 from attnfuse.decisions import SiteRecord
 from attnfuse.errors import SourceError
 from attnfuse.incremental import Incremental
 from attnfuse.ir.graph import Model
-from attnfuse.ir.types import Array
-from attnfuse.mindir import codec, dtypes, external
-from attnfuse.mindir.schema import TensorProto
+from attnfuse.mindir import codec
 from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
+from attnfuse.serialisation import from_json
 from attnfuse.store.entries import KEY
 from attnfuse.store.kinds import Kind
 from attnfuse.targets import Target
+from attnfuse.tuning.candidates import Candidate, Measured, Weights, handed_over
 from attnfuse.tuning.choices import Assignment
 from attnfuse.tuning.units import Unit, policy_for
 from attnfuse.verify.numbers.comparison import EXECUTORS, Side
 from attnfuse.verify.numbers.measuring import Inputs, Yardstick, inputs_of
-from attnfuse.verify.numbers.weights import (
-    WeightProvider,
-    by_name,
-    drawn_weights,
-    edited_from,
-    first_of,
-    kept_in,
-    stored_weights,
-)
 
 _KEPT_BYTES = 2**23
 """Graphs of no more bytes are kept from their estimate until they are measured; larger ones are made again."""
@@ -79,46 +71,6 @@ class Rewriting:
                 f"{rewritten.cost.not_estimated.rstrip('.')}."
             )
         return Made(rewritten.sites, data, after.seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Values of a component's weights, for its own graph and for rewrites of it. `drawn` are those that have none."""
-
-    original: WeightProvider
-    rewritten: WeightProvider
-    count: int
-    drawn: int
-
-    @classmethod
-    def of(cls, component: Component, seed: int, work: Path) -> Weights:
-        """Those of the source, and drawn ones where it has none; `work` is a folder for large ones."""
-        proto = component.parse()
-        folder = work / component.name  # another component may have other weights of these names
-        folder.mkdir()
-        here = {external.parameter_name(p): p for p in external.parameters(proto)}
-        drawn = 0
-        if component.original is not None:
-            own = by_name(stored_weights(proto, component.original), here)
-            drawn = sum(not external.has_data(parameter) for parameter in here.values())
-        else:
-            own = kept_in(_streamed(component), folder)
-        original = first_of(own, kept_in(drawn_weights(seed), folder))
-        return cls(original, first_of(edited_from(original, here), original), len(here), drawn)
-
-
-def _streamed(component: Component) -> WeightProvider:
-    """Values of a checkpoint, in the types that the graph declares."""
-    stored = component.stored()
-
-    def read(parameter: TensorProto) -> Array | None:
-        chunks = stored.read(external.parameter_name(parameter), [])
-        dtype = dtypes.from_wire(parameter.data_type)
-        if chunks is None or dtype is None:
-            return None
-        return np.frombuffer(b"".join(chunks), dtype.numpy).reshape(tuple(parameter.dims))
-
-    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +114,16 @@ class Bench:
     weights: Weights
     known: Incremental
     of: str
+    seed: int
     tell: Callable[[str], None]
     estimates: dict[Assignment, Estimated] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
+    """Errors, by the digest of the graph, that were measured elsewhere."""
+    asked: set[str] = field(default_factory=set)
+    """Those that were to be."""
+    handed_over: str | None = None
+    """What whoever measures elsewhere is told of the component; empty where that cannot be."""
 
     @classmethod
     def open(
@@ -183,7 +142,7 @@ class Bench:
         weights = Weights.of(rewriting.component, seed, work)
         yardstick = Yardstick(Side(model, weights.original), inputs)
         of = json.dumps([known.source_of(rewriting.component), inputs.told, seed, EXECUTORS])
-        return cls(rewriting, units, yardstick, weights, known, of, tell), inputs
+        return cls(rewriting, units, yardstick, weights, known, of, seed, tell), inputs
 
     def take(self, assignment: Assignment, made: Made) -> None:
         """A result that was made already."""
@@ -197,8 +156,40 @@ class Bench:
         """See `search.Laboratory`."""
         return self._estimated(assignment).seconds
 
+    def prepare(self, assignments: Iterable[Assignment]) -> None:
+        """See `search.Laboratory`: whoever does work for this process measures those that were not measured before."""
+        dispatcher = dispatch.current()
+        if dispatcher is None:
+            return
+        asked: dict[str, Assignment] = {}
+        for assignment in assignments:
+            digest = self._estimated(assignment).digest
+            is_known = digest in self.errors or digest in self.asked
+            if not is_known and _error(self.known.told(Kind.MEASURED_ERROR, [self.of, digest])) is None:
+                asked[digest] = assignment
+        if not asked:
+            return
+        self._recall_exact()
+        if self.handed_over is None:
+            component = self.rewriting.component
+            self.handed_over = handed_over(component, self.yardstick, self.seed, self.known.digests, dispatcher) or ""
+            if not self.handed_over:
+                self.tell(f"warning: {component.name}: what it is measured by cannot be handed over; it is done here")
+        if not self.handed_over:
+            return
+        self.asked.update(asked)
+        candidates = {
+            digest: Candidate(self.handed_over, dispatcher.put(self._data(assignment)))
+            for digest, assignment in asked.items()
+        }
+        for digest, result in dispatch.done(dispatch.CANDIDATE, candidates):
+            self.measured[digest] = error = from_json(Measured, result).error
+            self.known.keep(Kind.MEASURED_ERROR, [self.of, digest], repr(error).encode())
+            self.yardstick.did()
+
     def error(self, assignment: Assignment, what: str) -> float:
         """See `search.Laboratory`."""
+        self.prepare([assignment])
         estimated = self._estimated(assignment)
         if estimated.digest not in self.errors:
             self.errors[estimated.digest] = found = self._measured(estimated, assignment)
@@ -238,16 +229,21 @@ class Bench:
         return self.rewriting.by(policy_for(self.rewriting.component.asked_as, self.units, assignment))
 
     def _measured(self, estimated: Estimated, assignment: Assignment) -> float:
+        if estimated.digest in self.measured:
+            return self.measured[estimated.digest]
         key = [self.of, estimated.digest]
         told = _error(self.known.told(Kind.MEASURED_ERROR, key))
         if told is not None:
             return told
         self._recall_exact()
-        data = estimated.data or self._made(assignment).data
-        graph = Model(codec.parse(data, self.rewriting.component.where))
+        graph = Model(codec.parse(self._data(assignment), self.rewriting.component.where))
         error = self.yardstick.error(Side(graph, self.weights.rewritten))
         self.known.keep(Kind.MEASURED_ERROR, key, repr(error).encode())
         return error
+
+    def _data(self, assignment: Assignment) -> bytes:
+        """The graph that it gives."""
+        return self._estimated(assignment).data or self._made(assignment).data
 
     def _recall_exact(self) -> None:
         """The original's float64 values, as an earlier run has them; else they are run, and kept."""

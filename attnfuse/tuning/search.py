@@ -17,7 +17,7 @@ the same result.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,6 +37,9 @@ class Laboratory(Protocol):
 
     def expect(self, runs: int) -> None:
         """So many more are to be measured."""
+
+    def prepare(self, assignments: Iterable[Assignment]) -> None:
+        """Errors of all of these will be asked for: they may be measured side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ class _Search:
 
     def run(self, uniform: Mapping[str, Assignment]) -> Found:
         self.laboratory.expect(len(set(uniform.values())))
+        self.laboratory.prepare(uniform.values())
         tried = {name: self.measure(assignment, f"{name} everywhere") for name, assignment in uniform.items()}
         self.base = min(tried.values(), key=lambda trial: (trial.error, trial.seconds))
         if self.base.error <= self.budget:
@@ -120,6 +124,7 @@ class _Search:
         if current.error <= self.budget:
             return
         self.laboratory.expect(sum(len(ladder) > 1 for ladder in self.ladders) + 1)
+        self.laboratory.prepare(self.alone_in_base(number, ladder[0]) for number, ladder in enumerate(self.ladders))
         current = self.reverted(at)
         for number in sorted(range(len(self.groups)), key=lambda n: -self.price(n, 0, at[n])):
             for option in self.ladders[number][: at[number]]:
@@ -157,11 +162,14 @@ class _Search:
 
     def excess_of(self, number: int, option: Choice) -> float:
         """What a group adds to the square of the base's error by that option, as measured in the base alone."""
-        group = self.groups[number]
-        assignment = changed(self.base.assignment, group.units, option)
+        assignment = self.alone_in_base(number, option)
         trial = self.measure(assignment, f"group {number + 1} of {len(self.groups)} alone, {option.name}")
         self.alone[number, option] = trial.error
         return max(trial.error**2 - self.base.error**2, 0.0)
+
+    def alone_in_base(self, number: int, option: Choice) -> Assignment:
+        """The base with one group changed."""
+        return changed(self.base.assignment, self.groups[number].units, option)
 
     def next_place(self, number: int, place: int) -> int:
         """The next option that adds less; the base's adds nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,11 @@ class Limits:
     large: int = 2**26
     rows: int = 2**24
     most: int | None = None
+
+    def under(self, memory: int | None) -> Limits:
+        """The same steps, in a process that may hold that many bytes, if it has a limit."""
+        known = [most for most in (self.most, memory) if most is not None]
+        return replace(self, most=min(known, default=None))
 
 
 WHOLE = Limits(weights=2**63, large=2**63)

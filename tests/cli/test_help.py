@@ -60,7 +60,8 @@ def test_options_stand_in_sections() -> None:
     text = help_of(command)
     titles = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert titles == [
-        *("Result:", "What is compiled:", "Target and policy:", "Verification:", "What is told:", "Other:"),
+        *("Result:", "What is compiled:", "Target and policy:", "Verification:"),
+        *("Workers:", "What is told:", "Other:"),
         *("Examples:", "Exit codes:"),
     ]
     assert text.partition("Other:")[2].partition("Examples:")[0].split()[:2] == ["-h,", "--help"]

@@ -32,8 +32,8 @@ COMPILED = (
 """What a compile keeps, and asks for whatever becomes of the others."""
 TUNED = (Kind.MEASURED_ERROR, Kind.MEASURED_ESTIMATE, Kind.MEASURED_EXACT)
 """What `tune` keeps."""
-ELSEWHERE = {Kind.BLOCKS: "tests/tracing/blocks/test_traced.py"}
-"""Where the others are damaged: what reads blocks has MindSpore in its process."""
+ELSEWHERE = {Kind.BLOCKS: "tests/tracing/blocks/test_traced.py", Kind.CONTENTS: "tests/farm/test_perform.py"}
+"""Where the others are damaged: what reads blocks has MindSpore in its process, what reads contents is a worker."""
 
 OTHER_GRAPH = codec.serialise(transformer(sites=1).build())
 CONTENTS: Mapping[str, bytes] = {

@@ -62,6 +62,16 @@ def test_from_a_graph_to_a_compile_by_the_policy(run: Command, source: Path, tmp
     assert len(again.err.splitlines()) == 2  # its figures, and what was written
 
 
+@pytest.mark.slow  # two processes that import everything
+def test_worker_processes_come_to_the_same(run: Command, tmp_path: Path) -> None:
+    source = overflowing(sites=2, length=16).write(tmp_path / "unet.mindir")
+    for name, options in {"alone": (), "spread": ("--workers", "2", "--worker-memory", "6GiB")}.items():
+        answer = run("tune", source, "--budget", "1e-3", "-o", tmp_path / name, *SOC, *options)
+        assert answer.code == 0, answer.err
+        assert "done here" not in answer.err
+    assert (tmp_path / "spread").read_bytes() == (tmp_path / "alone").read_bytes()
+
+
 def test_a_budget_that_nothing_keeps(run: Command, source: Path, tmp_path: Path) -> None:
     answer = run("tune", source, "--budget", "1e-12", "-o", tmp_path / "p.toml", *SOC, "--json")
     assert answer.code == 1
@@ -132,6 +142,9 @@ def test_what_is_refused_before_the_work(run: Command, source: Path, tmp_path: P
         (3, "is no .npz file", ("--data", tmp_path / "text.npz")),
         (3, "does not exist", ("--data", tmp_path / "nowhere.npz")),
         (2, "drop --dynamic", ("--dynamic", "batch")),
+        (2, "--scheduler needs a cache that this machine and the workers reach", ("--scheduler", "tcp://127.0.0.1:1")),
+        (2, "--worker-memory is for --workers of two and more", ("--worker-memory", "64MiB")),
+        (2, "are for --scheduler tls://", ("--tls-key", "key.pem")),
         (2, "has no component 'vae'", ("--component", "vae")),
     ]
     for code, said, options in refused:

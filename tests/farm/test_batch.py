@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from attnfuse.farm.batch import How, Outcome, Result, run_batch
 from attnfuse.farm.local import Ended
 from attnfuse.farm.state import BatchState
 from attnfuse.farm.units import Answer
+from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.cli.conftest import tree
 from tests.farm.conftest import Here, write_pipeline
@@ -32,11 +33,18 @@ class Run:
         self.place = place
         self.said: list[tuple[int, int, str]] = []
 
-    def __call__(self, *compiles: Mapping[str, object], tool: str = "this", cache: str = "cache") -> Outcome:
+    def __call__(
+        self,
+        *compiles: Mapping[str, object],
+        tool: str = "this",
+        cache: str = "cache",
+        workers: type[Here] = Here,
+        of_cluster: Sequence[str] = (),
+    ) -> Outcome:
         self.said.clear()
         shared = [f"--cache-dir={self.place / cache}"]
         entries = entries_of(BatchFile(tuple(enumerate(compiles, 1)), None), self.place / "batch.toml", shared)
-        how = How(Here, 1, {}, tool, lambda done, total, what: self.said.append((done, total, what)))
+        how = How(workers, 1, {}, tool, lambda done, total, what: self.said.append((done, total, what)), of_cluster)
         return run_batch(entries, BatchState(self.place / "state"), how)
 
 
@@ -67,6 +75,37 @@ def test_what_compiles_share_is_traced_once(run: Run, tracer: Tracer) -> None:
         assert inside("compile", run.place / source, "-o", run.place / "alone", "--soc", "910B4").returncode == 0
         (run.place / "alone").rename(run.place / f"{source}-alone")
         assert tree(run.place / f"{source}-alone") == tree(run.place / f"{source}-910B4")
+
+
+class More(Here):
+    """Four workers, of whom the last are asked first."""
+
+    count = 4
+
+    def perform(self, texts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
+        yield from super().perform(dict([*texts.items()][::-1]))
+
+
+def test_workers_that_would_have_nothing_to_do_trace_blocks(
+    run: Run, tracer: Tracer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def blocks(plan: ComponentPlan, work: Path, among: object, number: int, of: int) -> int:
+        if number == 3:
+            raise TraceError("it cannot be traced so.")
+        asked.append((plan.name, number, of))
+        return 10 * number
+
+    monkeypatch.setattr(runner, "trace_blocks", blocks)
+    write_pipeline(run.place / "a")
+    outcome = run(compile_(run.place, "a", "out"), workers=More)
+    assert (outcome.code, outcome.failed, outcome.traced, outcome.blocks) == (0, {}, 1, 30)
+    assert asked == [("unet", 2, 4), ("unet", 1, 4)]
+    assert [(done, total) for done, total, _ in run.said] == [(1, 2), (2, 2)]
+    run(compile_(run.place, "a", "whole", trace="whole"), workers=More)
+    assert tracer.traced == ["unet", "unet"]
+    assert len(asked) == 2
 
 
 def test_what_is_finished_is_not_done_again(run: Run, tracer: Tracer) -> None:
@@ -118,6 +157,22 @@ def test_the_exit_code_is_that_of_the_worst(run: Run, codes: Sequence[int], code
     outcome = Outcome([Result(entry, found) for found in codes])
     assert outcome.code == outcome.to_json()["exit_code"] == code
     assert Answer() == Answer("")
+
+
+def test_compiles_that_verify_numbers_are_told_of_the_cluster(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = write_split(run.place / "g")
+    asked: dict[str, list[str]] = {}
+
+    def note(commands: Mapping[str, list[str]], *_: object) -> Iterator[tuple[str, Ended]]:
+        asked.update(commands)
+        yield from ((name, Ended(0, "", "", 1.0)) for name in commands)
+
+    monkeypatch.setattr(batch, "run_each", note)
+    levels = ("none", "static", "sampled", "full")
+    compiles = [compile_(run.place, f"g/{graph.name}", f"{level}.mindir", verify=level) for level in levels]
+    run(*compiles, of_cluster=["--scheduler=tcp://farm:8786"])
+    told = [level for level in levels if "--scheduler=tcp://farm:8786" in asked[str(run.place / f"{level}.mindir")]]
+    assert told == ["sampled", "full"]
 
 
 @pytest.mark.parametrize(("ended_by", "code"), [(signal.SIGKILL, 3), (signal.SIGSEGV, 70)])

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,10 @@ from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from tests.cli.conftest import tree
 from tests.support.certificates import Files, write_certificates
-from tests.support.console import attnfuse, environment
+from tests.support.console import attnfuse, environment, inside
 from tests.support.fluxes import LAYERS, write_fluxes
 from tests.support.waiting import PATIENCE, wait_for
+from tests.tuning.graphs import overflowing
 
 SIZES = ("64x64", "96x64")
 
@@ -71,6 +72,10 @@ class Farm:
 
     address: str
     workers: list[subprocess.Popen[bytes]]
+
+    def kill_one(self) -> None:
+        """End the first of those that live, at once."""
+        os.kill(self.workers.pop(0).pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -139,7 +144,7 @@ def test_three_pipelines_in_two_sizes(tmp_path: Path) -> None:
 
         def kill(done: int, total: int, what: str) -> None:
             if done == 1:
-                os.kill(found.workers[0].pid, signal.SIGKILL)
+                found.kill_one()
 
         tls = Tls(ours.ca, ours.certificate, ours.key)
         spread = do(tmp_path, "spread", kill, lambda: Cluster(found.address, tls))
@@ -169,3 +174,43 @@ def do(place: Path, out: str, done: Any, workers: Any) -> Outcome:
     entries = entries_of(read_batch(file), file, [f"--cache-dir={place / out}.cache"])
     (place / out).mkdir()
     return run_batch(entries, BatchState(place / f"{out}.json"), How(workers, 2, {}, "this", done))
+
+
+@pytest.mark.slow
+@pytest.mark.mindspore
+def test_a_tune_and_a_verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By three workers, and by the two that are left; one dies each time when the first answer is there."""
+    source = overflowing().write(tmp_path / "unet.mindir")
+    tuned: list[str | Path] = ["tune", source, "--budget", "1e-3", "--soc", "ascend310p", "-o"]
+    by: list[str | Path] = ["--policy", tmp_path / "alone.toml", "--verify", "full", "--soc", "ascend310p"]
+    compiled: list[str | Path] = ["compile", source, *by, "-o"]
+    for command, output in ((tuned, "alone.toml"), (compiled, "alone/unet.mindir")):
+        done = inside(*command, tmp_path / output, "--progress", "never")
+        assert done.returncode == 0, done.stderr
+    answers: list[Answer] = []
+    with farm(tmp_path, 3) as running:
+
+        class Mortal(Cluster):
+            def perform(self, texts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
+                for digest, answer in super().perform(texts):
+                    if not self.killed:
+                        self.killed = True
+                        running.kill_one()
+                    answers.append(answer)
+                    yield digest, answer
+
+            killed = False
+
+        monkeypatch.setattr("attnfuse.cli.workers.Cluster", Mortal)
+        cache = tmp_path / "cache"
+        spread: list[str | Path] = ["--scheduler", running.address, "--cache-dir", cache, "--progress", "never"]
+        for command, output in ((tuned, "spread.toml"), (compiled, "spread/unet.mindir")):
+            done = inside(*command, tmp_path / output, *spread)
+            assert done.returncode == 0, done.stderr
+            assert "done here" not in done.stderr
+            assert answers
+            assert not any(answer.error for answer in answers)
+            answers.clear()
+        assert len(running.workers) == 1
+    assert (tmp_path / "spread.toml").read_bytes() == (tmp_path / "alone.toml").read_bytes()
+    assert tree(tmp_path / "spread") == tree(tmp_path / "alone")

@@ -27,8 +27,9 @@ for line in sys.stdin:
     if died < unit["dies"]:
         mark.write_text(str(died + 1))
         os._exit(1)
+    held = b"x" * unit["holds"]
     time.sleep(unit["waits"])
-    print(json.dumps({**json.loads(sys.argv[2]), "blocks": unit["number"]}), flush=True)
+    print(json.dumps({**json.loads(sys.argv[2]), "result": unit["number"]}), flush=True)
 """
 
 
@@ -44,24 +45,33 @@ def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalWorkers:
     return LocalWorkers(2)
 
 
-def unit(number: int, dies: int = 0, waits: float = 0.0) -> str:
-    return json.dumps({"number": number, "dies": dies, "waits": waits})
+def unit(number: int, dies: int = 0, waits: float = 0.0, holds: int = 0) -> str:
+    return json.dumps({"number": number, "dies": dies, "waits": waits, "holds": holds})
 
 
 def test_a_unit_whose_worker_dies_is_given_to_another(workers: LocalWorkers, tmp_path: Path) -> None:
     texts = {"a": unit(1), "b": unit(2, dies=1), "c": unit(3, dies=TRIES), "d": unit(4)}
     with workers:
         answers = dict(workers.perform(texts))
-    assert {name: answer.blocks for name, answer in answers.items()} == {"a": 1, "b": 2, "c": 0, "d": 4}
+    assert {name: answer.result for name, answer in answers.items()} == {"a": 1, "b": 2, "c": None, "d": 4}
     assert answers["c"].error == f"the workers that were at it died, {TRIES} times"
     assert not any(answer.error for name, answer in answers.items() if name != "c")
+    assert not any(alive(int(path.stem)) for path in tmp_path.glob("*.worker"))
+
+
+def test_a_worker_that_holds_more_than_it_may_is_ended(workers: LocalWorkers, tmp_path: Path) -> None:
+    few = LocalWorkers(2, 2**27)
+    with few:
+        answers = dict(few.perform({"a": unit(1, holds=2**28, waits=600), "b": unit(2), "c": unit(3, holds=2**20)}))
+    assert {name: answer.result for name, answer in answers.items()} == {"a": None, "b": 2, "c": 3}
+    assert answers["a"].error == "it held more than the 0.12 GiB that a worker may"
     assert not any(alive(int(path.stem)) for path in tmp_path.glob("*.worker"))
 
 
 def test_none_is_left_by_whoever_stops(workers: LocalWorkers, tmp_path: Path) -> None:
     with workers:
         _, answer = next(workers.perform({"a": unit(1), "b": unit(2, waits=600)}))
-        assert answer.blocks == 1
+        assert answer.result == 1
     assert not any(alive(int(path.stem)) for path in tmp_path.glob("*.worker"))
 
 

@@ -1,99 +1,75 @@
-"""What a worker does with a unit, and what it says where it cannot."""
+"""What a worker does with a unit, whatever its kind, and what it says where it cannot."""
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.traces import Traces
-from attnfuse.compiler import CompileRequest, prepare
-from attnfuse.errors import TraceError
-from attnfuse.farm.perform import KEY_VARIABLE, perform
-from attnfuse.farm.units import Answer, TraceUnit, trace_unit
+from attnfuse import incremental
+from attnfuse.errors import MemoryLimitError
+from attnfuse.farm import perform as perform_package
+from attnfuse.farm.perform import perform
+from attnfuse.farm.station import Station, made_here
+from attnfuse.farm.units import Answer, Unit
 from attnfuse.serialisation import parse_json
+from attnfuse.store.entries import key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
-from attnfuse.tracing.contract import ComponentPlan, TracedComponent
-from tests.farm.conftest import write_pipeline
-from tests.support.tracer import Tracer, stand_in
 
 
-@pytest.fixture
-def unit(tracer: Tracer, tmp_path: Path) -> TraceUnit:
-    write_pipeline(tmp_path / "in")
-    prepared = prepare(CompileRequest(source=str(tmp_path / "in"), cache=tmp_path / "cache"))
-    assert prepared.traces is not None
-    (plan,) = prepared.plans
-    key = prepared.traces.key(plan)
-    assert key is not None
-    return trace_unit(plan, key, prepared.traces.place)
+def echo(request: object, station: Station) -> Answer:
+    return Answer("", {"asked": request, "content": station.content(key_of(b"known")).decode()})
 
 
-def done(text: str) -> Answer:
-    return parse_json(Answer, perform(text))
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perform_package, "KINDS", {"echo": echo})
+    monkeypatch.setattr(perform_package, "_known", {})
 
 
-def kept(tmp_path: Path, unit: TraceUnit) -> bool:
-    store = Store(tmp_path / "cache")
-    traces = Traces(store, KnownDigests(store))
-    key = traces.key(unit.whole_plan)
-    return key is not None and key.key == unit.key and traces.load(key, unit.whole_plan, tmp_path) is not None
+def done(text: str, memory: int | None = None) -> Answer:
+    return parse_json(Answer, perform(text, memory))
 
 
-def test_a_unit_is_a_text_that_says_it_all(unit: TraceUnit) -> None:
-    assert parse_json(TraceUnit, unit.text) == unit
-    assert unit.plan.folder.is_absolute()
-    assert json.loads(unit.text)["schema"] == "attnfuse.unit/1"
+def unit(place: Path, made_by: Mapping[str, str] | None = None, kind: str = "echo") -> Unit:
+    return Unit.of(kind, place, {} if made_by is None else made_by, {"number": 1})
 
 
-def test_a_trace_is_made_once(unit: TraceUnit, tracer: Tracer, tmp_path: Path) -> None:
-    first = done(unit.text)
-    assert (first.error, first.made, first.seconds) == ("", True, 1.0)
-    assert done(unit.text) == Answer()
-    assert tracer.traced == ["unet"]
-    assert kept(tmp_path, unit)
+def test_a_kind_does_it_with_what_is_in_the_cache(tmp_path: Path) -> None:
+    Store(tmp_path).put(Kind.CONTENTS, key_of(b"known"), b"known")
+    answer = done(unit(tmp_path, made_here()).text)
+    assert answer == Answer("", {"asked": {"number": 1}, "content": "known"})
 
 
-def test_a_worker_with_other_files_says_so(unit: TraceUnit, tracer: Tracer) -> None:
-    config = unit.plan.folder / "config.json"
-    config.write_text(config.read_text() + "\n")
-    assert "would make another trace, as these differ there: files" in done(unit.text).error
-    config.unlink()
-    config.parent.rename(config.parent.with_name("elsewhere"))
-    assert f"cannot read {unit.plan.folder}, or has no MindSpore" in done(unit.text).error
-    assert tracer.traced == []
+def test_a_content_that_is_not_there_or_another(tmp_path: Path) -> None:
+    assert "does not find in the cache what it is to work on" in done(unit(tmp_path).text).error
+    Store(tmp_path).put(Kind.CONTENTS, key_of(b"known"), b"another")
+    assert "does not find in the cache what it is to work on" in done(unit(tmp_path).text).error
 
 
-def test_a_worker_that_is_older_than_what_it_would_trace_with_says_so(unit: TraceUnit, tmp_path: Path) -> None:
-    os.utime(tmp_path / "sources" / "module.py")
-    assert "start it again" in done(unit.text).error
-
-
-def test_what_cannot_be_traced_is_told(unit: TraceUnit, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(plan: ComponentPlan, work: Path) -> TracedComponent:
-        raise TraceError("component unet cannot be traced: not today.")
-
-    stand_in(monkeypatch, refuse)
-    assert done(unit.text) == Answer("component unet cannot be traced: not today")
-
-
-def test_what_is_no_unit_is_told() -> None:
-    assert "TraceUnit" in done("{}").error
-    assert "TraceUnit" in done('{"schema": "attnfuse.unit/2"}').error
+def test_what_is_no_unit_is_told(tmp_path: Path) -> None:
+    assert "Unit" in done("{}").error
+    assert "Unit" in done('{"schema": "attnfuse.unit/2"}').error
     assert done("no JSON").error
+    assert "no unit of the kind 'other' is known" in done(unit(tmp_path, kind="other").text).error
 
 
-def test_a_worker_signs_with_its_own_key(unit: TraceUnit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "key").write_text("a key of at least sixteen bytes")
-    monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "key"))
-    assert done(unit.text).made
-    signed = Traces(Store(tmp_path / "cache", tmp_path / "key"), KnownDigests())
-    key = signed.key(unit.whole_plan)
-    assert key is not None
-    assert signed.is_kept(key)
-    monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "none"))
-    monkeypatch.setattr("attnfuse.farm.perform._known", {})
-    assert "the key file" in done(unit.text).error
+def test_a_worker_that_would_compute_otherwise_says_in_what_it_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = {**made_here(), "numpy": "0.1", "processor": "another", "a plugin": "1"}
+    text = unit(tmp_path, other).text
+    assert "would give other figures, as these differ there: a plugin, numpy, processor" in done(text).error
+    monkeypatch.setattr(incremental, "is_edited", lambda: True)
+    assert "start it again" in done(unit(tmp_path, made_here()).text).error
+
+
+def test_what_takes_more_than_the_worker_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def large(request: object, station: Station) -> Answer:
+        raise MemoryLimitError("as verification has it", 3 * 2**30)
+
+    monkeypatch.setattr(perform_package, "KINDS", {"echo": large})
+    answer = done(unit(tmp_path).text, 2**30)
+    assert answer.error.endswith("may hold 1.00 GiB, and would need about 3.0 GiB for it")

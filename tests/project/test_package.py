@@ -56,7 +56,9 @@ IN_A_SUBPROCESS.add("attnfuse.live.capture")
 # Beside verification itself, what asks it of parts of graphs; imported where that is begun.
 NEEDS_THE_VERIFY_EXTRA = (
     "attnfuse.verify.",
+    "attnfuse.farm.candidates",
     "attnfuse.reduction.differences",
+    "attnfuse.tuning.candidates",
     "attnfuse.tuning.jobs",
     "attnfuse.tuning.laboratory",
 )

@@ -6,7 +6,8 @@ forks a child for each model and one for each way, so that every trace is the fi
 slashes of the name being dots, go `whole.mindir`, and the pieces or, where the model is to be traced whole, `why.txt`;
 `error.txt` where the whole trace failed; `begun.txt` says how many traces were begun for the pieces. Every repeat is
 cut out, however small, and nothing is left a function by `lazy_inline`. Of a row of `AGAIN` there is `again/`: the same
-pieces, with the blocks that the first process traced. Worker side.
+pieces, with the blocks that the first process traced; and `shared/`: the same, with the blocks of two processes that
+traced a share of them each, which `share_N.txt` count. Worker side.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -99,6 +101,10 @@ def _both(name: str, place: Path) -> None:
     in_child(partial(_one_way, name, place, "blocks", partial(_in_blocks, cache=cache)))
     if cache is not None:
         in_child(partial(_one_way, name, place, "again", partial(_in_blocks, cache=cache, into="again")))
+        shared = replace(cache, place=str(place / "shared_cache"))
+        for number in range(2):
+            in_child(partial(_one_way, name, place, f"share_{number}", partial(_share, cache=shared, number=number)))
+        in_child(partial(_one_way, name, place, "shared", partial(_in_blocks, cache=shared, into="shared")))
     in_child(partial(_one_way, name, place, "whole", _whole))
 
 
@@ -171,6 +177,13 @@ def _in_blocks(
     except Exception as error:
         traceback.print_exc()
         (place / "why.txt").write_text(first_line(error))
+
+
+def _share(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path, *, cache: BlockCache, number: int) -> None:
+    with opened() as cell:
+        tracer = Tracer(compile_again, Entry, worth=1, cache=cache)
+        tracer.share(cell, inputs, number, 2)
+    (place / f"share_{number}.txt").write_text(str(tracer.kept))
 
 
 if __name__ == "__main__":

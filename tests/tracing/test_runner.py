@@ -16,7 +16,7 @@ import pytest
 
 from attnfuse.errors import TraceError
 from attnfuse.serialisation import to_json
-from attnfuse.tracing.runner import trace_component
+from attnfuse.tracing.runner import trace_blocks, trace_component, workers
 from tests.support.checkpoints import SMALL_VAE, write_model
 from tests.support.waiting import PATIENCE, alive, wait_for
 from tests.tracing.test_contract import PLAN, TRACED
@@ -61,7 +61,28 @@ def test_request_has_absolute_paths(tmp_path: Path, work: Path, monkeypatch: pyt
         trace_component(PLAN, Path("work"))
     request = json.loads((work / "request.json").read_text())
     assert request.pop("parent") != os.getpid()  # but the server's
-    assert request == {"plan": to_json(PLAN), "way": PLAN.way, "why_whole": "", "work": str(work), "blocks": None}
+    asked = {"plan": to_json(PLAN), "way": PLAN.way, "why_whole": "", "work": str(work), "blocks": None, "share": None}
+    assert request == asked
+
+
+def test_a_share_of_the_blocks(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_worker(monkeypatch, tmp_path, """echo '{"blocks_made": 3}' > trace.json""")
+    with workers(1) as among:
+        assert trace_blocks(PLAN, work, among, 1, 4) == 3
+        assert json.loads((work / "request.json").read_text())["share"] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("""echo '{"error": "it cannot be."}' > trace.json; exit 1""", r"^it cannot be\.$"),
+        ("kill -9 $$", "was killed by SIGKILL"),
+    ],
+)
+def test_a_share_that_fails(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch, body: str, said: str) -> None:
+    pretend_worker(monkeypatch, tmp_path, body)
+    with workers(1) as among, pytest.raises(TraceError, match=said):
+        trace_blocks(PLAN, work, among, 1, 4)
 
 
 def test_error_of_the_worker(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

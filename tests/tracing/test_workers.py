@@ -46,7 +46,7 @@ class Held:
         work = self._folder / name
         work.mkdir()
         plan = {**to_json(PLAN), "folder": str(self._folder / "vae"), "name": name}
-        content = {"plan": plan, "way": "whole", "why_whole": "", "work": str(work), "blocks": None}
+        content = {"plan": plan, "way": "whole", "why_whole": "", "work": str(work), "blocks": None, "share": None}
         self.workers.begin(work / "request.json", content)
         return work / "request.json"
 

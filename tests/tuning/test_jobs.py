@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from attnfuse import dispatch
 from attnfuse.errors import RequirementError, SourceError, UsageError
+from attnfuse.farm.dispatching import Dispatching
+from attnfuse.farm.perform import perform
+from attnfuse.farm.units import Answer
 from attnfuse.ir.types import Array
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.policy import SiteQuery, parse_policy
+from attnfuse.serialisation import parse_json
+from attnfuse.store.store import Store
 from attnfuse.targets import Target
 from attnfuse.tuning.choices import FAST, FORMULA
 from attnfuse.tuning.result import TunedComponent, Tuning
 from attnfuse.verify.numbers.measuring import Yardstick
+from tests.farm.conftest import Here
 from tests.support.graphs import GraphBuilder
 from tests.tuning.graphs import LENGTH, overflowing, overflowing_on_large_inputs, tune
 
@@ -57,6 +65,42 @@ def test_it_is_cheaper_than_any_policy_for_all_sites(tuned: TunedComponent) -> N
 
 def test_twice_is_the_same(source: Path, tuning: Tuning) -> None:
     assert tune(source, BUDGET).to_toml() == tuning.to_toml()
+
+
+class Counted(Here):
+    """Workers in this process, which count; every so many-th refuses."""
+
+    def __init__(self, refused: int = 0, memory: int | None = None) -> None:
+        self.asked = 0
+        self.refused = refused
+        self.memory = memory
+
+    def perform(self, texts: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
+        for digest, text in texts.items():
+            self.asked += 1
+            is_refused = self.refused and self.asked % self.refused == 0
+            yield digest, Answer("not today") if is_refused else parse_json(Answer, perform(text, self.memory))
+
+
+def dispatched(workers: Counted, source: Path, folder: Path) -> tuple[Tuning, list[str]]:
+    told = list[str]()
+    with Dispatching(workers, Store(folder / "cache"), told.append) as dispatching, dispatch.through(dispatching):
+        return tune(source, BUDGET), told
+
+
+def test_workers_come_to_the_same(source: Path, tmp_path: Path, tuning: Tuning, tuned: TunedComponent) -> None:
+    workers = Counted()
+    found, told = dispatched(workers, source, tmp_path / "all")
+    assert (found.to_toml(), told, workers.asked) == (tuning.to_toml(), [], tuned.measured)
+    found, told = dispatched(Counted(refused=2), source, tmp_path / "some")
+    assert (found.to_toml(), told) == (tuning.to_toml(), ["not today; it is done here"])
+
+
+def test_a_worker_with_too_little_memory_does_nothing(source: Path, tmp_path: Path, tuning: Tuning) -> None:
+    found, told = dispatched(Counted(memory=2**27), source, tmp_path)
+    assert found.to_toml() == tuning.to_toml()
+    assert told
+    assert all("may hold 0.12 GiB, and would need about 0." in text for text in told)
 
 
 def test_a_budget_that_nothing_keeps(source: Path, tuned: TunedComponent) -> None:

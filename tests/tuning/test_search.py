@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -26,6 +26,7 @@ class Figures:
     measured: list[Assignment] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     expected: int = 0
+    prepared: list[Assignment] = field(default_factory=list)
 
     def seconds(self, assignment: Assignment) -> float:
         return 100 + sum(self.seconds_of(unit, choice) for unit, choice in enumerate(assignment))
@@ -39,11 +40,15 @@ class Figures:
     def expect(self, runs: int) -> None:
         self.expected += runs
 
+    def prepare(self, assignments: Iterable[Assignment]) -> None:
+        self.prepared += assignments
+
 
 def found(figures: Figures, groups: list[Group], budget: float) -> Found:
     units = sum(len(group.units) for group in groups)
     result = search(figures, groups, {choice.name: (choice,) * units for choice in CHOICES}, budget)
     assert len(figures.measured) == len(set(figures.measured)) == result.measured, "each is measured once"
+    assert set(figures.prepared) <= set(figures.measured), "nothing is measured that nobody asks for"
     if result.best is not None:
         assert result.best.error <= budget
         kept = [trial.seconds for trial in result.uniform.values() if trial.error <= budget]
@@ -197,3 +202,11 @@ def test_it_is_as_good_as_all_assignments_of_a_few_units(budget: float) -> None:
     keeping = [figures.seconds(one) for one in every if figures.error(one, "") <= budget]
     assert result.best is not None
     assert result.best.seconds <= 1.1 * min(keeping)
+
+
+def test_what_is_independent_is_told_before_it_is_asked_for() -> None:
+    figures = Figures(usual)
+    found(figures, groups(1, 1, 1, 1), 4e-4)
+    alone = figures.measured[len(CHOICES) : len(CHOICES) + 4]
+    assert [one.count(FORMULA) for one in alone] == [3] * 4
+    assert figures.prepared == [*((choice,) * 4 for choice in CHOICES), *alone]

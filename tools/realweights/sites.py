@@ -24,7 +24,7 @@ from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import codec
 from attnfuse.progress import Silent
 from attnfuse.rewriting import rewrite
-from attnfuse.tuning.laboratory import Weights
+from attnfuse.tuning.candidates import Weights
 from attnfuse.verify.graph import sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.lowering import Arithmetic

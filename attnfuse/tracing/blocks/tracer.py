@@ -131,6 +131,39 @@ class Tracer:
             raise NoBlocksError(self._why_none())
         return self._written(top, folder), top.message
 
+    def share(self, cell: Any, inputs: Sequence[TensorKind], number: int, of: int) -> None:
+        """Trace every `of`-th of the blocks that a trace of the cell would, from that `number` on, for the cache.
+
+        Nothing is confirmed: a block that was called otherwise than was guessed is one that nobody asks for.
+        """
+        self._name_scopes(cell, "Default")
+        if not self._choose(cell):
+            return
+        with tempfile.TemporaryDirectory() as sources, without_lazy_inline(cell):
+            self._writer = stand_ins.Writer(Path(sources), self._entry, self._constants)
+            for one, told in self._called(cell, inputs)[number::of]:
+                if not self._found_unfit:  # then nothing would be kept
+                    self._traced_or_refused(one, told)
+
+    def _called(self, cell: Any, inputs: Sequence[TensorKind]) -> list[tuple[Any, tuple[Abstract, ...]]]:
+        """A cell of each distinct block that is called in `cell`, as far as is known, with what it is called with."""
+        while True:
+            self._attempts += 1
+            cut = self._choose(cell)
+            attempt = _Attempt(cut, {key: self._structure(child) for key, child in cut.items()}, {})
+            progress = self._progress()
+            self._attempt(attempt, cell, inputs)
+            if attempt.unknown is None or self._attempts > _ATTEMPTS:
+                break
+            self._learn(attempt)
+            if self._progress() == progress:
+                break
+        found: dict[BlockKey, tuple[Any, tuple[Abstract, ...]]] = {}
+        for key, called in attempt.calls.items():
+            for told in called:
+                found.setdefault(self._key(cut[key], told), (cut[key], told))
+        return list(found.values())
+
     def _name_scopes(self, cell: Any, scope: str) -> None:
         """The scope that MindSpore gives nodes of each cell: names and classes of the cells it is in."""
         self._scopes[id(cell)] = scope

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnfuse.errors import UsageError, VerificationError
+from attnfuse.errors import MemoryLimitError, VerificationError
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.processes import resident_memory
@@ -113,15 +113,16 @@ class Executable:
 
 
 def _check_fits(needed: int) -> None:
-    """Raise UsageError where the user allows less than what the process holds and the graph needs."""
+    """Raise MemoryLimitError where the user allows less than what the process holds and the graph needs."""
     most = limits.current().most
     if most is None:
         return
     needed = _MORE * needed + _RUNTIME + resident_memory()
     if needed > most:
-        raise UsageError(
+        raise MemoryLimitError(
             f"--max-memory allows {most / 2**30:.2f} GiB, and running the graph by the steps that fit takes about "
-            f"{needed / 2**30:.2f} GiB: allow more, or use --verify static."
+            f"{needed / 2**30:.2f} GiB: allow more, or use --verify static.",
+            needed,
         )
 
 

@@ -20,18 +20,28 @@ def whole(original: Model, fused: Model, feeds: int) -> float:
 
 
 def sites(pairs: Sequence[tuple[Site, Cut]]) -> float:
-    """Of each site three runs on what it meets, and of those that are alike one on drawn operands."""
-    alike: dict[bytes, float] = {}
-    total = 0.0
-    for _, part in pairs:
-        both = work(part.original) + work(part.fused)
-        exact = cost(Arithmetic.FINER if finer.is_worth(part.original, part.fused) else Arithmetic.EXACT)
-        total += work(part.fused) + exact * both
-        alike[key_of(part)] = both
-    return total + len(SCORES) * cost(Arithmetic.EXACT) * sum(alike.values())
+    """Of each site what it meets, and of those that are alike one on drawn operands."""
+    alike = {key_of(part): part for _, part in pairs}
+    return sum(met(part) for _, part in pairs) + sum(map(drawn, alike.values()))
+
+
+def met(part: Cut) -> float:
+    """Three runs of a site on what it meets."""
+    both = work(part.original) + work(part.fused)
+    exact = cost(Arithmetic.FINER if finer.is_worth(part.original, part.fused) else Arithmetic.EXACT)
+    return work(part.fused) + exact * both
+
+
+def drawn(part: Cut) -> float:
+    """Of a site on drawn operands, in float64."""
+    return len(SCORES) * alone(part)
 
 
 def replaced(parts: Sequence[tuple[ReplacedOperator, Cut]]) -> float:
-    """Of those that are alike one, in float64."""
-    alike = {key_of(part): work(part.original) + work(part.fused) for _, part in parts}
-    return cost(Arithmetic.EXACT) * sum(alike.values())
+    """Of those that are alike one."""
+    return sum(map(alone, {key_of(part): part for _, part in parts}.values()))
+
+
+def alone(part: Cut) -> float:
+    """Both graphs of a part in float64."""
+    return cost(Arithmetic.EXACT) * (work(part.original) + work(part.fused))

@@ -36,6 +36,7 @@ from attnfuse.verify.numbers import (
     execution,
     expected,
     replaced_operators,
+    segments,
     site_numbers,
     weights,
 )
@@ -199,18 +200,24 @@ def _of_nodes(
             whole = [(r, part) for r, part in whole if _can_be_run(f"{r.op} {short_name(r.value)}", part, found)]
             met = _Met({k: v for _, part in pairs for k, v in draw_inputs(part.original, request.seed).items()})
     with timed(seconds, "sites"):
+        ruled_out = request.never_fully_masked
+        known = segments.known_sites(
+            *sides, pairs, met.values, request.seed, ruled_out, are_about_masks=met.is_about_masks
+        )
         results = site_numbers.compare_sites(
             *sides,
             pairs,
             met.values,
             request.seed,
-            request.never_fully_masked,
+            ruled_out,
             met.given,
             are_about_masks=met.is_about_masks,
+            known=known,
         )
     del met  # what the sites met is much of what is held
     with timed(seconds, "restated"):
-        differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
+        of_others = segments.known_replaced(*sides, whole, request.seed)
+        differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed, of_others)
     found.sites += [result.figures for result in results if result.figures is not None]
     found.findings += [finding for result in results for finding in result.findings]
     found.findings += [*sites.check_compute(written.sites, request.compute), *differences]

@@ -55,8 +55,8 @@ class Yardstick:
 
     def __init__(self, original: Side, inputs: Inputs) -> None:
         """Nothing is run before it is asked for."""
+        self.inputs = inputs
         self._original = replace(original, model=read_through(original.model))
-        self._inputs = inputs
         self._exact: list[list[Array]] = []
         self._work = work(self._original.model) * len(inputs.sets)
 
@@ -69,6 +69,10 @@ class Yardstick:
         """So many rewrites more are to be measured."""
         watch.expect(self._work * runs)
 
+    def did(self) -> None:
+        """One of them was measured elsewhere."""
+        watch.did(self._work)
+
     def error(self, rewritten: Side) -> float:
         """The largest error of an output on a set of inputs.
 
@@ -79,7 +83,7 @@ class Yardstick:
         names = [value.name for value in rewritten.model.proto.graph.input]
         own = [value.name for value in self._original.model.proto.graph.input]
         errors = [0.0]
-        for values, reference in zip(self._inputs.sets, exact, strict=True):
+        for values, reference in zip(self.inputs.sets, exact, strict=True):
             given = {name: values[called] for name, called in zip(names, own, strict=True)}
             result = executable.run(given, rewritten.weights)
             for a, b in zip(reference, result, strict=True):
@@ -92,7 +96,7 @@ class Yardstick:
             watch.expect(self._work * cost(Arithmetic.EXACT))
             executable = _executable(self._original, Arithmetic.EXACT)
             weights = self._original.weights
-            for values in self._inputs.sets:
+            for values in self.inputs.sets:
                 self._exact.append([a.astype(np.float64) for a in executable.run(values, weights)])
             self._check_defined()
         return self._exact
@@ -102,7 +106,7 @@ class Yardstick:
         for number, several in enumerate(zip(*self._exact, strict=True)):
             if not any(np.isfinite(a).any() or not a.size for a in several):
                 name = output_names(self._original.model, len(self._exact[0]))[number]
-                raise VerificationError(uncompared(f"output {name}", ", and on ".join(self._inputs.told)))
+                raise VerificationError(uncompared(f"output {name}", ", and on ".join(self.inputs.told)))
 
     def kept(self) -> bytes | None:
         """The float64 values as bytes that `recall` takes; None where they are too many to be kept."""
@@ -123,7 +127,7 @@ class Yardstick:
         except Exception:  # of numpy's reader, of Python's tokenizer, which that has read the header, of memory
             return False
         shapes = [shape for one in self._original.model.proto.graph.output for shape in self._shapes(one.name)]
-        wanted = shapes * len(self._inputs.sets)
+        wanted = shapes * len(self.inputs.sets)
         if len(found) != len(wanted) or any(
             one.dtype != np.float64 or shape not in (None, one.shape) for one, shape in zip(found, wanted, strict=True)
         ):

@@ -10,7 +10,8 @@ there: a constant of a coarser type than the source's is a mistake, no rounding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -31,24 +32,32 @@ BOUND = 16 * 2.0**-24
 
 
 def compare_replaced(
-    original: Side, fused: Side, parts: Sequence[tuple[ReplacedOperator, Cut]], seed: int
+    original: Side,
+    fused: Side,
+    parts: Sequence[tuple[ReplacedOperator, Cut]],
+    seed: int,
+    known: Mapping[bytes, str | None] = MappingProxyType({}),
 ) -> tuple[list[str], list[str]]:
-    """Findings and notes. An operator without a lowering, in either part, is a finding: nothing was shown of it."""
-    checked: dict[bytes, str | None] = {}
+    """Findings and notes. An operator without a lowering, in either part, is a finding: nothing was shown of it.
+
+    What is `known` (`difference`) of parts, by what they compute (`key_of`), is not run again.
+    """
+    checked = dict(known)
     findings = []
     for replaced, part in parts:
         key = key_of(part)
         if key not in checked:
             sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
-            checked[key] = _difference(*sides, seed)
-        if (difference := checked[key]) is not None:
+            checked[key] = difference(*sides, seed)
+        if (differs := checked[key]) is not None:
             name = f"{replaced.op} {short_name(replaced.value)}"
-            findings.append(f"{name} was replaced, and its replacement {difference}.")
+            findings.append(f"{name} was replaced, and its replacement {differs}.")
     notes = [f"{counted(len(parts), 'replaced operator')} checked ({len(checked)} distinct)"] if parts else []
     return findings, notes
 
 
-def _difference(original: Side, fused: Side, seed: int) -> str | None:
+def difference(original: Side, fused: Side, seed: int) -> str | None:
+    """In what two parts differ on operands that are drawn; None where they are the same function."""
     try:
         if _are_same(original, fused):
             watch.did(cost(Arithmetic.EXACT) * (work(original.model) + work(fused.model)))

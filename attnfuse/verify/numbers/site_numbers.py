@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
 from attnfuse.names import counted
+from attnfuse.serialisation import Number
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
@@ -74,25 +75,37 @@ class SiteResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class Drawn:
     """On drawn operands: the relative error in float64, how large it may be there, and the elements that the original
     alone leaves NaN; of drawn masks all figures."""
 
-    error: float
-    bound: float
+    error: Number
+    bound: Number
     not_nan: int
     judged: OutputFigures | None = None
     spared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
     """Figures of a site on some values, the largest size of each value that is a score, and of how many elements the
     original at its own types is no measure (`assumed`)."""
 
     figures: OutputFigures
-    peaks: dict[str, float]
+    peaks: dict[str, Number]
     spared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was found of sites elsewhere: by their place, `on_met`; and `on_drawn`, by what they compute (`key_of`) and
+    whether rows without a key are ruled out."""
+
+    met: Mapping[int, Judged | str] = field(default_factory=dict)
+    drawn: Mapping[tuple[bytes, bool], dict[str, Drawn]] = field(default_factory=dict)
+
+
+NOTHING = Known()
 
 
 def compare_sites(
@@ -105,36 +118,61 @@ def compare_sites(
     given: str = "",
     *,
     are_about_masks: bool = False,
+    known: Known = NOTHING,
 ) -> list[SiteResult]:
     """Compare each site with its formula.
 
     `values` are those of the cuts' leaves in the original graph's run, in their own types; `are_about_masks`: the run
     was on masks drawn to hide whole rows, too. `never_fully_masked` are results of sites whose rows have a key each, by
-    the policy. `given` says which real inputs the values are of, if of any. Raises VerificationError where the
-    original's part cannot be run; that the fused one cannot is a finding.
+    the policy. `given` says which real inputs the values are of, if of any. What is `known` is not run again. Raises
+    VerificationError where the original's part cannot be run; that the fused one cannot is a finding.
     """
-    drawn: dict[tuple[bytes, bool], dict[str, _Drawn]] = {}
+    drawn = dict(known.drawn)
     results = []
-    for site, part in pairs:
+    for number, (site, part) in enumerate(pairs):
         sides = Part(part.original, original.weights), Part(part.fused, fused.weights)
-        met = {value: values[value] for value in part.leaves}
-        own = values.get(site.output)
-        result = _fused_result(site, part, sides[1], met)
-        if isinstance(result, str):
-            results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
+        ruled_out = site.output in never_fully_masked
+        met = known.met.get(number)
+        if met is None:
+            own, leaves = values.get(site.output), {value: values[value] for value in part.leaves}
+            met = on_met(
+                site, part, sides, leaves, own, seed, no_fully_masked_rows=ruled_out, is_about_masks=are_about_masks
+            )
+        if isinstance(met, str):
+            results.append(SiteResult(None, (f"site {site.label} {met}.",), ()))
             continue
-        key = (key_of(part), site.output in never_fully_masked)
+        key = (key_of(part), ruled_out)
         if part.entries_are_all and key not in drawn:
-            drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
-        on_met = _figures(site, part, sides, met, result, own, is_about_masks=are_about_masks)
-        met_figures = on_met.figures
-        if part.entries_are_all and (is_undecided(met_figures) or may_be_chance(met_figures)):
-            met_figures = _on_more(site, part, sides, seed, met_figures)
-        if key[1]:
-            met_figures = replace(met_figures, not_nan=0)
-        figures = at_own_types(met_figures) if are_about_masks else met_figures
-        results.append(_result(site, part, replace(on_met, figures=figures), drawn.get(key, {}), given))
+            drawn[key] = on_drawn(site, part, sides, seed, no_fully_masked_rows=ruled_out)
+        results.append(_result(site, part, met, drawn.get(key, {}), given))
     return results
+
+
+def on_met(
+    site: Site,
+    part: Cut,
+    sides: tuple[Part, Part],
+    values: Mapping[str, Array],
+    own: Array | None,
+    seed: int,
+    *,
+    no_fully_masked_rows: bool,
+    is_about_masks: bool,
+) -> Judged | str:
+    """A site on the values it met, those of its leaves; or why that cannot be compared at all.
+
+    `own` is what the original gave there at its own types, where that is known. Raises as `compare_sites` does.
+    """
+    result = _fused_result(site, part, sides[1], values)
+    if isinstance(result, str):
+        return result
+    found = _figures(site, part, sides, values, result, own, is_about_masks=is_about_masks)
+    figures = found.figures
+    if part.entries_are_all and (is_undecided(figures) or may_be_chance(figures)):
+        figures = _on_more(site, part, sides, seed, figures)
+    if no_fully_masked_rows:
+        figures = replace(figures, not_nan=0)
+    return replace(found, figures=at_own_types(figures) if is_about_masks else figures)
 
 
 def _fused_result(site: Site, part: Cut, fused: Side, values: Mapping[str, Array]) -> Array | str:
@@ -159,7 +197,7 @@ def _figures(
     *,
     is_about_masks: bool,
     samples: int = 1,
-) -> _Judged:
+) -> Judged:
     """Figures of the fused `result` on these values, and what belongs to them.
 
     They are one of as many `samples`, which are judged as one. `own` is what the original gives on them at its own
@@ -190,12 +228,12 @@ def _figures(
         )
 
     if not is_about_masks:
-        return _Judged(judged(output, native, formula), peaks)
+        return Judged(judged(output, native, formula), peaks)
     (read,) = own_reading(original, part.fused, values, [output], [native], [algebra])
     figures = judged(read, native, formula)
     if figures.passed or (rest := spared(original, part.fused, values, output, native, formula, algebra)) is None:
-        return _Judged(figures, peaks)
-    return _Judged(judged(rest.reference, rest.native, rest.formula), peaks, rest.count)
+        return Judged(figures, peaks)
+    return Judged(judged(rest.reference, rest.native, rest.formula), peaks, rest.count)
 
 
 def _on_more(site: Site, part: Cut, sides: tuple[Part, Part], seed: int, met: OutputFigures) -> OutputFigures:
@@ -226,8 +264,8 @@ def _rounded(site: Site, part: Cut) -> int:
 def _result(
     site: Site,
     part: Cut,
-    met: _Judged,
-    drawn: Mapping[str, _Drawn],
+    met: Judged,
+    drawn: Mapping[str, Drawn],
     given: str,
 ) -> SiteResult:
     where, figures, peaks = f"site {site.label}", met.figures, met.peaks
@@ -311,29 +349,29 @@ def _reached(original: Model, peaks: Mapping[str, float]) -> list[str]:
 # --- drawn operands
 
 
-def _draws(
+def on_drawn(
     site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, no_fully_masked_rows: bool
-) -> dict[str, _Drawn]:
-    """What each draw shows, by its label.
+) -> dict[str, Drawn]:
+    """What each draw of a site shows, by its label. Raises as `compare_sites` does.
 
     What storing a bias costs depends on the weights it moves, so each draw has its own bound: where the values
     of the graph's run leave a row a single weight, the bias costs nothing there, and much where scores are small.
     """
     original, fused = sides
     rounding = honest_rounding(part.original, part.fused)
-    drawn: dict[str, _Drawn] = {}
+    drawn: dict[str, Drawn] = {}
     for made in operands(site, part, original, seed, no_fully_masked_rows=no_fully_masked_rows):
         if not made.masked:
             exact = original.run(Arithmetic.EXACT, made.values)[0]
             result = fused.run(Arithmetic.EXACT, made.values)[0]
             bound = algebra_bounds(original, part.fused, rounding, made.values, [exact])[0]
             not_nan = 0 if no_fully_masked_rows else _not_nan(original, made.values, exact, result)
-            drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound, not_nan)
+            drawn[made.label] = Drawn(relative_error(result, exact, np.isfinite(exact)), bound, not_nan)
             continue
         result = fused.run(Arithmetic.NATIVE, made.values)[0]
         found = _figures(site, part, sides, made.values, result, is_about_masks=True)
         figures, judged = found.figures, at_own_types(found.figures)
-        drawn[made.label] = _Drawn(
+        drawn[made.label] = Drawn(
             figures.fused_in_float64, figures.tolerance_in_float64, figures.not_nan, judged, found.spared
         )
     return drawn

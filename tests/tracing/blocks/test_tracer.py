@@ -133,6 +133,16 @@ def test_blocks_of_another_process_are_not_traced_again(both_ways: BothWays, nam
     assert canonical_hash(made) == canonical_hash(whole(place))
 
 
+@pytest.mark.parametrize("name", AGAIN)
+def test_two_processes_share_the_blocks_of_a_trace(both_ways: BothWays, name: str) -> None:
+    place = both_ways(ROWS) / name.replace("/", ".")
+    shared, shares = place / "shared", [int((place / f"share_{n}.txt").read_text()) for n in range(2)]
+    assert min(shares) > 0
+    assert sum(shares) == int((place / "kept.txt").read_text()), "each block once"
+    assert (shared / "kept.txt").read_text() == "0"
+    assert codec.serialise(put_together(shared)) == codec.serialise(put_together(place))
+
+
 def out_of_place(message: ModelProto) -> list[str]:
     """Nodes that read a weight, and are not scoped in the cell that holds it."""
     model = Model(message)

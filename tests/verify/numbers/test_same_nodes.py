@@ -12,7 +12,7 @@ import pytest
 from attnfuse.ir.types import Array
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.comparison import Side
-from attnfuse.verify.numbers.replaced_operators import _difference
+from attnfuse.verify.numbers.replaced_operators import difference
 from attnfuse.verify.numbers.same_nodes import are_same
 from attnfuse.verify.numbers.weights import stored_weights
 from tests.support.graphs import GraphBuilder, seeded
@@ -74,14 +74,14 @@ def test_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = map(side, ALIKE[name])
     assert same(one, other)
     monkeypatch.setattr(Side, "run", None)
-    assert _difference(one, other, 0) is None
+    assert difference(one, other, 0) is None
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_not_alike(name: str) -> None:
     one, other = map(side, OTHERS[name])
     assert not same(one, other)
-    assert _difference(one, other, 0) is not None
+    assert difference(one, other, 0) is not None
 
 
 def test_inputs_are_told_apart_by_their_names() -> None:
