@@ -25,6 +25,7 @@ from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.foreign import what_lies_there
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import OutputPlace, OutputStage
+from attnfuse.output_verification import read_written
 from attnfuse.report.require import parse_requirement
 from attnfuse.source_files import is_output
 from attnfuse.standing import read_standing
@@ -334,6 +335,8 @@ def test_a_pipe_in_an_output_is_not_waited_for(tmp_path: Path) -> None:
     assert not is_output(tmp_path)
     with pytest.raises(UsageError, match="was not written by attnfuse"):
         output.place(tmp_path, [])
+    with pytest.raises(SourceError, match="cannot be read: it is not a regular file"):
+        read_written(tmp_path)
     with pytest.raises(OSError, match="not a regular file"):
         output.digest(tmp_path / "manifest.json")
 
