@@ -25,7 +25,9 @@ from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.foreign import what_lies_there
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import OutputPlace, OutputStage
+from attnfuse.output_verification import read_written
 from attnfuse.report.require import parse_requirement
+from attnfuse.source_files import is_output
 from attnfuse.standing import read_standing
 from attnfuse.store.entries import key_of
 from attnfuse.store.kinds import Kind
@@ -326,3 +328,21 @@ def test_options_of_no_numbers(words: tuple[str, ...], capsys: pytest.CaptureFix
 def test_devices_of_no_numbers() -> None:
     with pytest.raises(UsageError, match="--device"):
         devices_of((_DIGITS,), "lite")
+
+
+def test_a_pipe_in_an_output_is_not_waited_for(tmp_path: Path) -> None:
+    """In place of a graph that a certificate is of, or of the manifest."""
+    os.mkfifo(tmp_path / "manifest.json")
+    assert not is_output(tmp_path)
+    with pytest.raises(UsageError, match="was not written by attnfuse"):
+        output.place(tmp_path, [])
+    with pytest.raises(SourceError, match="cannot be read: it is not a regular file"):
+        read_written(tmp_path)
+    with pytest.raises(OSError, match="not a regular file"):
+        output.digest(tmp_path / "manifest.json")
+
+
+def test_a_manifest_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="was not written by attnfuse"):
+        output.place(tmp_path, [])

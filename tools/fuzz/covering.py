@@ -10,7 +10,8 @@ from pathlib import Path
 
 import coverage
 
-from tools.fuzz import seeds, workers
+from tools.fuzz import corpus, seeds, workers
+from tools.fuzz.cases import Bench, Kind
 from tools.fuzz.kinds import KINDS
 from tools.fuzz.outcomes import MEMORY_FOLDER
 from tools.fuzz.workers import Start
@@ -60,6 +61,29 @@ def _covered(start: Start, readers: Sequence[str], count: int) -> Iterator[tuple
             counted += len(within.intersection(lines))
             unreached += len(within.intersection(missed))
         yield name, counted, unreached
+
+
+def least(kind: Kind, sound: Sequence[bytes], entries: Sequence[bytes]) -> list[bytes]:
+    """Of these entries (see `corpus`) those that reach a line of what reads the kind that neither the sound ones nor
+    smaller ones of them reach."""
+    files = [str(file) for name in kind.readers for file in _files(name)]
+    measured = coverage.Coverage(data_file=None, include=files, branch=False)
+    tried = [*sound, *sorted(entries, key=lambda entry: (len(entry), entry))]
+    with tempfile.TemporaryDirectory(prefix="attnfuse-fuzz-", dir=MEMORY_FOLDER) as folder:
+        bench = Bench(Path(folder))
+        measured.start()
+        for number, entry in enumerate(tried):
+            measured.switch_context(str(number))
+            bench.run(corpus.of_entry(kind, number, entry))
+        measured.stop()
+    data, seen, chosen = measured.get_data(), set[tuple[str, int]](), []
+    for number, entry in enumerate(tried):
+        data.set_query_context(str(number))
+        lines = {(file, line) for file in data.measured_files() for line in data.lines(file) or ()}
+        if not lines <= seen and number >= len(sound):
+            chosen.append(entry)
+        seen |= lines
+    return chosen
 
 
 def _files(name: str) -> list[Path]:
