@@ -140,7 +140,7 @@ def test_slopes_to_the_light_are_bright(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.slow  # half an hour
+@pytest.mark.slow  # a quarter of an hour of one core
 @pytest.mark.mindspore
 @pytest.mark.parametrize("model", ["bert", "terrain"])
 def test_trained_weights(model: str, tmp_path: Path) -> None:

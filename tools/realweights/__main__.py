@@ -5,8 +5,8 @@
 Installs the packages into FOLDER/packages (125 MB), and leaves all that it makes in FOLDER. With --page the tables and
 pictures of that page are written again. With --inputs N each attention of the terrains' UNet is run on N further inputs
 too, of other noise and difficulties. Exit code 1 where an attention is further from float64 than its formula in the
-same types, or an output further than the margin. Half an hour of one core for all; needs attnfuse's extras trace and
-verify.
+same types, or an output further than the margin. A quarter of an hour of one core for all; needs attnfuse's extras
+trace and verify.
 """
 
 from __future__ import annotations
