@@ -4,7 +4,8 @@
 
     outcome = attnfuse.compile(pipe, "out", runtime="lite", soc="ascend910b")
 
-`compile` and `Outcome` come from `attnfuse.live` when they are first asked for: importing this package stays light.
+`compile`, `tune` and what they return come from `attnfuse.live` when they are first asked for: importing this package
+stays light.
 From then on, attention settings made on mindone's pipelines are taken note of: see `attnfuse.calls`.
 """
 
@@ -17,13 +18,13 @@ from attnfuse.calls import watch
 from attnfuse.version import __version__
 
 if TYPE_CHECKING:
-    from attnfuse.live import Outcome, compile  # noqa: A004  # it is what it does
+    from attnfuse.live import Outcome, Tuned, compile, tune  # noqa: A004  # it is what it does
 
-__all__ = ["Outcome", "__version__", "compile"]
+__all__ = ["Outcome", "Tuned", "__version__", "compile", "tune"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Outcome", "compile"):
+    if name in ("Outcome", "Tuned", "compile", "tune"):
         return getattr(importlib.import_module("attnfuse.live"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -196,7 +196,10 @@ class Prepared:
 
 def prepare(request: CompileRequest) -> Prepared:
     """What a compile would trace; nothing is. Raises as `compile` does for a source, or a request, that is refused."""
-    known, source, _ = _open(request)
+    if request.output is None:
+        known, source, _ = _open(request)
+    else:
+        known, source, _, _ = _checked(request, request.output)
     return Prepared(known.traces, source.plans, tuple(source.paths))
 
 
@@ -209,31 +212,16 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     outcome. Whatever happens, the output is as it was or whole.
     """
     progress = progress or Silent()
-    if request.data is not None and request.verify not in ("sampled", "full"):
-        raise UsageError("--data feeds --verify full, or sampled; drop it, or ask for that.")
     if request.output is None:
+        _check_data(request)
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
         if request.reporters or request.golden:
             what = "a reporter" if request.reporters else "--golden"
             raise UsageError(f"--dry-run writes nothing, and {what} writes into the output; drop one.")
         return _census(request, progress, weights=True)
-    if request.verify != "none":
-        require_executor(request.verify)
-    documents = plugins.documents(request.reporters)
-    known, source, passes = _open(request)
-    target = place(request.output, source.paths)
-    if request.cache is None and not request.check:  # else what stands there may be taken over
-        check_room(target.path, source.least_bytes)
-    check_free(target, [document.file for document in documents])
-    if target.is_file and not source.single_file:
-        source_text = request.source if isinstance(request.source, str) else "the source"
-        raise UsageError(f"the output {request.output} is one file, and {source_text} a pipeline; name a folder.")
-    if request.golden:
-        _check_golden(request, source)
+    known, source, passes, target = _checked(request, request.output)
     if request.check:
-        if request.verify != "none":
-            raise UsageError("--check compares and does not verify; drop it or --verify.")
         with _work_folder() as work:
             try:
                 outcome, _ = _produce(request, source, passes, target, known, Digests(), work, None, progress)
@@ -256,6 +244,40 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
         stage.publish()
     known.end(stage)
     return replace(outcome, written=True, cache_error=known.cache_error)
+
+
+def _check_data(request: CompileRequest) -> None:
+    if request.data is not None and request.verify not in ("sampled", "full"):
+        raise UsageError("--data feeds --verify full, or sampled; drop it, or ask for that.")
+
+
+def _checked(
+    request: CompileRequest, output: Path
+) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...], OutputPlace]:
+    """What is compiled, as `_open` has it, and where to: all that can be refused before the long work is refused."""
+    _check_data(request)
+    if request.verify != "none":
+        require_executor(request.verify)
+    documents = plugins.documents(request.reporters)
+    known, source, passes = _open(request)
+    target = place(output, source.paths)
+    if request.cache is None and not request.check:  # else what stands there may be taken over
+        check_room(target.path, source.least_bytes)
+    check_free(target, [document.file for document in documents])
+    if target.is_file and not source.single_file:
+        source_text = request.source if isinstance(request.source, str) else "the source"
+        raise UsageError(f"the output {output} is one file, and {source_text} a pipeline; name a folder.")
+    if request.data is not None:
+        data_files(request.data, source.names)
+    if (
+        not (request.components or request.exclude) or not target.path.exists()
+    ):  # else they may be for what stands there
+        check_used(source.loras, source.owners)
+    if request.golden:
+        _check_golden(request, source)
+    if request.check and request.verify != "none":
+        raise UsageError("--check compares and does not verify; drop it or --verify.")
+    return known, source, passes, target
 
 
 def _check_golden(request: CompileRequest, source: Source) -> None:

@@ -13,19 +13,31 @@ from typing import Any, Literal
 
 
 def read_text(path: Path) -> str:
-    """The text of a regular file. Raises OSError, or ValueError for text that is not UTF-8.
+    """The text of a regular file. Raises OSError, or ValueError for text that is not UTF-8."""
+    check_regular(path)
+    return path.read_text(encoding="utf-8")
 
-    Reading a pipe would wait for a writer, and may never end.
-    """
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a regular file. Raises OSError."""
+    check_regular(path)
+    return path.read_bytes()
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError for what is neither a file nor a folder: reading a pipe waits for a writer, and may never end."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "it is not a regular file")
-    return path.read_text(encoding="utf-8")
 
 
 def parse(text: str, kind: Literal["JSON", "TOML"]) -> Any:
     """The value of a document. Raises ValueError, with what is wrong, also where Python's readers give up otherwise."""
     try:
-        return json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        if kind == "JSON":
+            return json.loads(text)
+        value = tomllib.loads(text)
+        repr(value)  # which raises for what was read of hexadecimal digits, and has too many others to be told
+        return value
     except (json.JSONDecodeError, tomllib.TOMLDecodeError):
         raise
     except RecursionError:

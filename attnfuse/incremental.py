@@ -35,6 +35,7 @@ from attnfuse.processes import started_ns
 from attnfuse.rewriting import Rewritten
 from attnfuse.serialisation import parse_json, to_json
 from attnfuse.store.entries import FORMAT, key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Place
 from attnfuse.store.store import Store
 from attnfuse.targets import Target
@@ -77,6 +78,7 @@ class KnownWeights:
 
 
 _Known = TypeVar("_Known", KnownGraph, KnownWeights)
+_KINDS: Mapping[type, Kind] = {KnownGraph: Kind.KNOWN_GRAPH, KnownWeights: Kind.KNOWN_WEIGHTS}
 
 
 class Incremental:
@@ -175,13 +177,13 @@ class Incremental:
         """The key of a component's graph and weights; nothing where nothing is kept. Reads what was not read before."""
         return "" if self._store is None else _key([key_of(component.data), self._lies(component)])
 
-    def told(self, kind: str, of: Sequence[str]) -> bytes | None:
+    def told(self, kind: Kind, of: Sequence[str]) -> bytes | None:
         """What an earlier run kept of that kind, of the same by the same sources."""
         if self._store is None or not self._sure:
             return None
         return self._store.get(kind, _key([*of, self._engine, self._plugins]))
 
-    def keep(self, kind: str, of: Sequence[str], content: bytes) -> None:
+    def keep(self, kind: Kind, of: Sequence[str], content: bytes) -> None:
         """Tell later runs of it."""
         if self._store is not None and self._is_unedited():
             self._store.put(kind, _key([*of, self._engine, self._plugins]), content)
@@ -205,7 +207,7 @@ class Incremental:
     def _get(self, kind: type[_Known], key: str) -> _Known | None:
         if self._store is None or self._check or not self._sure:
             return None
-        content = self._store.get(kind.__name__, key)
+        content = self._store.get(_KINDS[kind], key)
         return None if content is None else _read(kind, content)
 
     def _put(self, store: Store, key: str, known: _Known) -> None:
@@ -213,7 +215,7 @@ class Incremental:
             return
         content = json.dumps(to_json(known)).encode()
         if _read(type(known), content) == known:  # else it would not be what was made
-            store.put(type(known).__name__, key, content)
+            store.put(_KINDS[type(known)], key, content)
 
     def _is_unedited(self) -> bool:
         """Whether the sources are those that this process imported."""

@@ -71,7 +71,7 @@ def _unet(module: str, layers: int, config: Mapping[str, Any], separator: str) -
     if module in dotted:
         return dotted[module]
     s = re.escape(separator)
-    found = re.fullmatch(rf"(input_blocks|middle_block|output_blocks){s}(\d+)(?:{s}(\d+))?{s}(.+)", module)
+    found = re.fullmatch(rf"(input_blocks|middle_block|output_blocks){s}(\d{{1,9}})(?:{s}(\d{{1,9}}))?{s}(.+)", module)
     if found is None:
         return ""
     where, inner, rest = found[1], found[3], found[4]
@@ -162,7 +162,7 @@ def _table(whole: Mapping[str, str], parts: Mapping[str, tuple[Piece, ...]], sep
     """Patterns of original names, with what each becomes; {i} is a number."""
     pieces = {**{original: (Piece(name, ""),) for original, name in whole.items()}, **parts}
     return tuple(
-        (re.compile(re.escape(original.replace(".", separator)).replace(r"\{i\}", r"(\d+)")), made)
+        (re.compile(re.escape(original.replace(".", separator)).replace(r"\{i\}", r"(\d{1,9})")), made)
         for original, made in pieces.items()
     )
 
@@ -193,7 +193,9 @@ _VAE_MODULES = {
 }
 _VAE_ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 _VAE_MIDDLE = re.compile(r"(encoder|decoder)\.mid\.(?:block_([12])|(attn_1))\.(\w+)")
-_VAE_LEVEL = re.compile(r"(?:(encoder)\.down|(decoder)\.up)\.(\d+)\.(?:block\.(\d+)\.(\w+)|(down|up)sample\.conv)")
+_VAE_LEVEL = re.compile(
+    r"(?:(encoder)\.down|(decoder)\.up)\.(\d{1,9})\.(?:block\.(\d{1,9})\.(\w+)|(down|up)sample\.conv)"
+)
 
 
 def vae(module: str, leaf: str, config: Mapping[str, Any]) -> Iterator[Piece]:

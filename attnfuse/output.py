@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Protocol, Self
 
+from attnfuse import documents
 from attnfuse.errors import OutputError, SourceError, UsageError
 from attnfuse.names import leads_out
 
@@ -79,7 +80,8 @@ def identity(found: os.stat_result) -> Identity:
 
 
 def digest(path: Path) -> FileDigest:
-    """Digest of a file's content."""
+    """Digest of a file's content. Raises OSError where it cannot be read, or is no file."""
+    documents.check_regular(path)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
         return FileDigest(found, file.tell())
@@ -211,9 +213,9 @@ def check_free(found: OutputPlace, names: Iterable[str]) -> None:
 def _listed(found: OutputPlace) -> set[str] | None:
     """The files that the manifest at the place lists; None where it has no manifest of ours."""
     try:
-        manifest = json.loads((found.folder / found.beside(MANIFEST)).read_bytes())
+        manifest = json.loads(documents.read_bytes(found.folder / found.beside(MANIFEST)))
         return set(manifest["outputs"]) if manifest["schema"] == MANIFEST_SCHEMA else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -262,7 +264,7 @@ def _other_manifest(found: OutputPlace) -> str:
     """What is wrong with what stands where a manifest of ours would."""
     name = found.beside(MANIFEST)
     try:
-        schema = schema_of((found.folder / name).read_bytes())
+        schema = schema_of(documents.read_bytes(found.folder / name))
     except OSError:
         schema = None
     if schema in (None, MANIFEST_SCHEMA):
@@ -451,3 +453,27 @@ def _sync(folder: Path) -> None:
 def _sync_tree(root: Path) -> None:
     for folder, _, _ in os.walk(root):
         _sync(Path(folder))
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises OutputError."""
+    try:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; name a file.")
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                file.write(content)
+                file.close()
+                Path(file.name).chmod(0o666 & ~_umask())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

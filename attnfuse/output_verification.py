@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from attnfuse import pass_manager
+from attnfuse import documents, pass_manager
 from attnfuse.component import Component
 from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
@@ -127,7 +127,7 @@ def read_written(output: Path) -> Written:
 def _read(kind: type[_Document], place: OutputPlace, name: str) -> _Document:
     path = place.folder / place.beside(name)
     try:
-        content = path.read_bytes()
+        content = documents.read_bytes(path)
         return kind.model_validate_json(content)
     except FileNotFoundError:
         raise SourceError(_missing(place, name)) from None

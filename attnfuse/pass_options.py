@@ -10,6 +10,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -56,7 +57,14 @@ def _no_such_option(option: PassOption, known: Sequence[str]) -> str:
 
 
 def _adapter(step: object, name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(get_type_hints(type(step), include_extras=True)[name])
+    """What checks an option of a pass: made once, as that takes longer than a small graph takes all passes."""
+    kind: Any = type(step)
+    return _adapter_of(kind, name)
+
+
+@cache
+def _adapter_of(kind: Any, name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(get_type_hints(kind, include_extras=True)[name])
 
 
 def _value(step: object, option: PassOption) -> Any:

@@ -49,7 +49,7 @@ from attnfuse.decisions import AttentionKind, Precision, SiteFacts
 from attnfuse.errors import PolicyError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
-from attnfuse.names import dotted, nearest, suggestion
+from attnfuse.names import dotted, nearest, shortened, suggestion
 
 CastName = Literal["float16", "bfloat16", "none"]
 CAST_NAMES: tuple[CastName, ...] = ("float16", "bfloat16", "none")
@@ -57,6 +57,9 @@ SiteDType = Literal["float16", "bfloat16", "float32", "float64"]
 BUILT_IN = "default"
 SCHEMA = "attnfuse.policy/2"
 DECISIONS_SCHEMA = "attnfuse.policy-decisions/2"
+LONGEST_PATTERN = 1_000
+"""Characters of a pattern: more than the path of any module has. What reads globs takes time that grows with the
+square of their length, minutes for a hundred thousand."""
 _CHOICES: dict[str, tuple[str, ...]] = {
     "force_cast_dtype": CAST_NAMES,
     "precision": get_args(Precision),
@@ -101,7 +104,7 @@ class Rule:
     selector that is None admits every site.
 
     `label` names the rule to people. `from_pipeline`: it was read off a live pipeline, and may speak of cells that are
-    not compiled, so that it is no typo where it fits no site.
+    not compiled, so that it is no typo where it fits no site. `is_default`: it is a file's `[defaults]`.
     """
 
     match: str
@@ -115,6 +118,7 @@ class Rule:
     dtype: SiteDType | None = None
     attention: AttentionKind | None = None
     from_pipeline: bool = False
+    is_default: bool = False
 
     def matches(self, site: SiteQuery) -> bool:
         """Whether the pattern fits the site, its component or owner, or a module above it, and the selectors do."""
@@ -216,15 +220,23 @@ class Policy:
         """This policy with rules and options that come later, and so win."""
         return Policy((*self.rules, *rules), (*self.options, *options))
 
+    def filled_in(self, rules: Sequence[Rule]) -> Policy:
+        """This policy with rules for what its own leave open: they come behind its defaults and before all else."""
+        first, last = (tuple(rule for rule in self.rules if rule.is_default is wanted) for wanted in (True, False))
+        return Policy((*first, *rules, *last), self.options)
+
 
 def command_line_rules(force_cast_dtype: CastName | None, no_flash: Sequence[str]) -> tuple[Rule, ...]:
-    """The rules of `--force-cast-dtype` and of every `--no-flash`. Raises PolicyError for an empty pattern."""
+    """The rules of `--force-cast-dtype` and of every `--no-flash`. Raises PolicyError for a pattern that is empty or
+    longer than LONGEST_PATTERN."""
     rules = []
     if force_cast_dtype is not None:
         rules.append(Rule("*", f"--force-cast-dtype {force_cast_dtype}", force_cast_dtype=force_cast_dtype))
     for pattern in no_flash:
         if not pattern:
             raise PolicyError("--no-flash needs a pattern, such as vae or unet.mid_block.*; it was given an empty one.")
+        if len(pattern) > LONGEST_PATTERN:
+            raise PolicyError(f"--no-flash was given {_too_long(pattern)}")
         rules.append(Rule(pattern, f"--no-flash {pattern}", flash=False))
     return tuple(rules)
 
@@ -274,7 +286,7 @@ def policy_of(document: Mapping[str, Any], where: str) -> Policy:
         raise PolicyError(f"{where}: {_sentence(error.errors()[0])}") from None
     rules = []
     if (defaults := checked.defaults) is not None:
-        rules.append(Rule("*", f"{where} [defaults]", **defaults.model_dump()))
+        rules.append(Rule("*", f"{where} [defaults]", is_default=True, **defaults.model_dump()))
     for index, entry in enumerate(checked.rules):
         if all(getattr(entry, setting) is None for setting in _Settings.model_fields):
             known = ", ".join(_Settings.model_fields)
@@ -286,6 +298,13 @@ def policy_of(document: Mapping[str, Any], where: str) -> Policy:
         for option, value in table.items()
     )
     return Policy(tuple(rules), tuple(options))
+
+
+def rule_document(rule: Rule) -> dict[str, Any]:
+    """A rule as plain values, shaped as in TOML; a default has no match."""
+    values = {name: getattr(rule, name) for name in _RuleEntry.model_fields if getattr(rule, name) is not None}
+    match = values.pop("match")
+    return values if rule.is_default else {"match": match, **values}
 
 
 def json_schema() -> dict[str, Any]:
@@ -316,7 +335,9 @@ class _Settings(BaseModel):
 class _RuleEntry(_Settings):
     """Settings for the sites that fit `match` and every selector that is given."""
 
-    match: Annotated[str, Field(min_length=1, description="A component, a module, or a glob over either.")]
+    match: Annotated[str, Field(min_length=1, max_length=LONGEST_PATTERN)] = Field(
+        description="A component, a module, or a glob over either."
+    )
     min_sequence_length: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Least length of the longer of the query and key sequences, in tokens."
     )
@@ -355,6 +376,13 @@ def _keys(kind: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
+def _too_long(pattern: str) -> str:
+    return (
+        f"a pattern of {len(pattern)} characters, {shortened(pattern, 40)!r}, and no module's path is longer than "
+        f"{LONGEST_PATTERN}; write a glob, such as unet.down_blocks.*."
+    )
+
+
 def _sentence(error: ErrorDetails) -> str:
     """What is wrong with a policy document, in one sentence with the nearest right name."""
     path = error["loc"]
@@ -370,4 +398,6 @@ def _sentence(error: ErrorDetails) -> str:
         return f"{place} is {error['input']!r}; {suggestion(str(error['input']), _CHOICES[str(path[-1])])}"
     if kind == "string_too_short":
         return f"{place} is empty; name a component, a module or a glob."
+    if kind == "string_too_long":
+        return f"{place} is {_too_long(error['input'])}"
     return f"{place} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."

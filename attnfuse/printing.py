@@ -5,8 +5,6 @@ Says nothing itself: only the command line prints.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model, program_text
 from attnfuse.mindir import codec
 from attnfuse.names import suggestion
+from attnfuse.output import write_file
 from attnfuse.pass_manager import Pass, Ran
 
 EVERY_PASS = ("all", "*")
@@ -51,30 +50,6 @@ def graph_of_text(path: Path) -> bytes:
         raise SourceError(f"{path}: {error}") from None
     codec.parse(data, str(path))
     return data
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all. Raises OutputError."""
-    try:
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; name a file.")
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(content)
-                file.close()
-                Path(file.name).chmod(0o666 & ~_umask())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 @dataclass(frozen=True, slots=True)

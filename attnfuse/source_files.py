@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from attnfuse import documents
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec
 from attnfuse.output import MANIFEST, digest
@@ -83,7 +84,7 @@ def is_output(folder: Path) -> bool:
 def _manifest(path: Path) -> Manifest | None:
     """A manifest of attnfuse's; None where there is none, or none that this version reads."""
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(documents.read_bytes(path))
     except (OSError, ValidationError):
         return None
 

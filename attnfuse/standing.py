@@ -111,7 +111,7 @@ class Standing:
     def unchanged(self) -> bool:
         """Whether the place has still the manifest that was read."""
         try:
-            return (self.place.folder / self.place.beside(MANIFEST)).read_bytes() == self.content
+            return documents.read_bytes(self.place.folder / self.place.beside(MANIFEST)) == self.content
         except OSError:
             return False
 
@@ -145,7 +145,7 @@ def read_standing(place: OutputPlace, asked: Collection[str]) -> Standing | None
 
 def _parsed(kind: type[_Document], place: OutputPlace, name: str) -> _Document:
     try:
-        content = (place.folder / place.beside(name)).read_bytes()
+        content = documents.read_bytes(place.folder / place.beside(name))
         return kind.model_validate_json(content)
     except FileNotFoundError:
         raise _damaged(place, f"its {name} is missing") from None

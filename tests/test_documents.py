@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse import documents
+from attnfuse.cli.batch_file import read_batch
 from attnfuse.errors import AttnfuseError, PolicyError, SourceError, UsageError
 from attnfuse.mindir import codec
 from attnfuse.policy import read_policy
@@ -27,6 +28,7 @@ READERS: list[tuple[Callable[[Path], object], type[AttnfuseError], str]] = [
     (lambda path: check_certificate(path, None, None), SourceError, '{{"a": {}}}'),
     (read_policy, PolicyError, "a = {}"),
     (read_inputs, UsageError, "a = {}"),
+    (read_batch, UsageError, "a = {}"),
 ]
 
 
@@ -59,6 +61,7 @@ def test_reasons(tmp_path: Path) -> None:
         ("TOML", f"a = {DEEP}", "nested too deeply"),
         ("JSON", LONG, "too many digits"),
         ("TOML", f"a = {LONG}", "too many digits"),
+        ("TOML", f"a = 0x{LONG}", "too many digits"),
         ("JSON", "{", "line 1 column 2"),
         ("TOML", "[", "end of document"),
     ]:

@@ -13,6 +13,7 @@ from attnfuse.errors import PolicyError
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
 from attnfuse.policy import (
     BUILT_IN,
+    LONGEST_PATTERN,
     CastName,
     Policy,
     Rule,
@@ -22,6 +23,7 @@ from attnfuse.policy import (
     parse_policy,
     policy_of,
     read_policy,
+    rule_document,
 )
 
 ATTN1 = SiteQuery("unet", "unet", "down_blocks.1.attentions.0.transformer_blocks.0.attn1")
@@ -122,6 +124,7 @@ def test_the_command_line_comes_last() -> None:
         ('[defaults]\nflash = "false"', "defaults.flash is 'false'"),
         ("[[rules]]\nflash = false", "rules[0].match is missing"),
         ('[[rules]]\nmatch = ""\nflash = false', "rules[0].match is empty"),
+        (f'[[rules]]\nmatch = "{"[" * 1_001}"\nflash = false', "rules[0].match is a pattern of 1001 characters, '[["),
         ('[[rules]]\nmatch = "unet"', "rules[0] sets nothing"),
         ("rules = 3", "rules is 3"),
         ('[[rules]]\nmatch = "a"\nflash = true\ndtype = "fp32"', "rules[0].dtype is 'fp32'; did you mean 'float32'"),
@@ -149,6 +152,14 @@ def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
         read_policy(tmp_path / "binary.toml")
     with pytest.raises(PolicyError, match="empty"):
         command_line_rules(None, [""])
+
+
+def test_the_longest_pattern() -> None:
+    """One character more is refused at once, and not after minutes; the longest is matched."""
+    (rule,) = command_line_rules(None, ["[" * LONGEST_PATTERN])
+    assert not rule.matches(ATTN1)
+    with pytest.raises(PolicyError, match=r"--no-flash was given a pattern of 100000 characters, '\[+…', and .*\.$"):
+        command_line_rules(None, ["[" * 100_000])
 
 
 def test_rules_name_the_file_without_its_folder(tmp_path: Path) -> None:
@@ -268,3 +279,32 @@ def test_sources_of_rules_compose_as_documented(
     if speaking:
         before = Policy((Rule("*", "first", flash=not decision.flash), *whole.rules))
         assert before.decide(site).flash is decision.flash
+
+
+GIVEN = """
+[defaults]
+flash = false
+precision = "fast"
+
+[[rules]]
+match = "unet.mid_block"
+force_cast_dtype = "none"
+min_sequence_length = 64
+attention = "self"
+"""
+
+
+def test_rules_that_fill_in_come_behind_defaults_and_before_the_rest() -> None:
+    whole = parse_policy(GIVEN, "p.toml").filled_in([Rule("unet", "found", flash=True, force_cast_dtype="bfloat16")])
+    plain = whole.decide(ATTN1)
+    assert (plain.flash, plain.flash_rule, plain.force_cast_dtype, plain.precision) == (True, "found", BFLOAT16, "fast")
+    assert not whole.decide(VAE).flash
+    pinned = whole.decide(SiteQuery("unet", "unet", "mid_block.attn1", SiteFacts(64, 64, attention="self")))
+    assert (pinned.flash, pinned.force_cast_dtype) == (True, None)
+
+
+def test_a_rule_is_what_it_was_read_from() -> None:
+    policy = parse_policy(GIVEN, "p.toml")
+    defaults, rule = map(rule_document, policy.rules)
+    assert policy_of({"defaults": defaults, "rules": [rule]}, "p.toml") == policy
+    assert "match" not in defaults

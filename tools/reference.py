@@ -20,7 +20,7 @@ import attnfuse.errors
 from attnfuse.cli.entry import cli
 from attnfuse.cli.help import HELP_OPTIONS
 from attnfuse.decisions import AppliedIdentity, FailureReason, NotTaken, Obligation, SiteFacts, SiteRecord
-from attnfuse.live import Outcome
+from attnfuse.live import Outcome, Tuned, tune
 from attnfuse.live import compile as compile_live
 from attnfuse.report import model
 from attnfuse_runtime.pipeline import Pipeline
@@ -71,7 +71,7 @@ def _commands(name: str, group: click.Group) -> Iterator[tuple[str, click.Comman
 
 
 def python() -> str:
-    """What a program calls: compile(), its outcome and its errors, and the runtime."""
+    """What a program calls: compile() and tune(), what they return and raise, and the runtime."""
     lines = [
         "# Python",
         "",
@@ -83,6 +83,8 @@ def python() -> str:
         "",
         *_function("attnfuse.compile", compile_live),
         *_class("attnfuse.Outcome", Outcome),
+        *_function("attnfuse.tune", tune),
+        *_class("attnfuse.Tuned", Tuned),
         "## attnfuse.errors",
         "",
         "Each is one sentence: what is wrong, where, and what to do.",

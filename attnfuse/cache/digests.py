@@ -22,6 +22,7 @@ from attnfuse.errors import OutputError
 from attnfuse.output import FileDigest, Identity, OutputPlace, OutputStage, identity
 from attnfuse.serialisation import parse_json, to_json
 from attnfuse.store.entries import KEY, key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from attnfuse.tracing.source import cache_folder
 
@@ -31,8 +32,6 @@ _COARSE_NS: Final = 2 * 10**9
 _SETTLE_LOOKS: Final = 500
 _SETTLE_S: Final = 0.005
 _CHUNK = 2**19  # what the processor's cache holds until it is hashed
-_KIND = "digests"
-_TREES = "trees"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class KnownDigests:
         began = time.time_ns()
         states = [(path.relative_to(folder).as_posix(), identity(path.stat())) for path in files]
         key = key_of(json.dumps([[name, *astuple(state)] for name, state in states]))
-        known = self._store.get(_TREES, key) if self._store is not None and self._trusting else None
+        known = self._store.get(Kind.TREES, key) if self._store is not None and self._trusting else None
         if known is not None and KEY.fullmatch(known.decode("ascii", "replace")):
             return known.decode()
         found = hashlib.sha256()
@@ -134,7 +133,7 @@ class KnownDigests:
             found.update(content)
         result = found.hexdigest()
         if self._store is not None and all(state.changed_ns < began - _COARSE_NS for _, state in states):
-            self._store.put(_TREES, key, result.encode())
+            self._store.put(Kind.TREES, key, result.encode())
         return result
 
     def newest_ns(self, folder: Path) -> int:
@@ -145,19 +144,20 @@ class KnownDigests:
     def _recall(self, wanted: Identity) -> FileDigest | None:
         if self._store is None or not self._trusting:
             return None
-        content = self._store.get(_KIND, _key(wanted))
+        content = self._store.get(Kind.DIGESTS, _key(wanted))
         if content is None:
             return None
         try:
             entry = parse_json(_Kept, content)
         except ValueError:
             return None
-        return FileDigest(entry.sha256, wanted.size) if entry.file == wanted else None
+        is_of_it = entry.file == wanted and KEY.fullmatch(entry.sha256) is not None
+        return FileDigest(entry.sha256, wanted.size) if is_of_it else None
 
     def _keep(self, of: Identity, found: FileDigest) -> None:
         if self._store is not None:
             content = json.dumps(to_json(_Kept(of, found.sha256)))
-            self._store.put(_KIND, _key(of), content.encode())
+            self._store.put(Kind.DIGESTS, _key(of), content.encode())
 
 
 def local_store(store: Store) -> Store | None:

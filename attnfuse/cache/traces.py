@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,11 +22,15 @@ from typing import Any
 
 import attnfuse.tracing
 from attnfuse.cache.digests import KnownDigests
-from attnfuse.mindir.tensorfile import read_header
+from attnfuse.errors import SourceError
+from attnfuse.mindir import codec
+from attnfuse.mindir.external import parameter_name, parameters
+from attnfuse.mindir.tensorfile import TensorFile, read_header
 from attnfuse.output import Identity, identity
 from attnfuse.processes import started_ns
 from attnfuse.serialisation import parse_json, to_json
-from attnfuse.store.entries import key_of
+from attnfuse.store.entries import KEY, key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Place
 from attnfuse.store.store import Store
 from attnfuse.tracing.contract import (
@@ -38,8 +43,6 @@ from attnfuse.tracing.contract import (
 )
 from attnfuse.tracing.runner import UNSET
 
-_KIND = "traces"
-_GRAPHS = "graphs"
 _GRAPH_FILE = "graph.mindir"
 _SPILL_FILE = "spilled.safetensors"
 _CHECKPOINT, _ADAPTER = "checkpoint/weights.safetensors", "ip_adapter/weights.safetensors"
@@ -68,8 +71,10 @@ class TraceKey:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """An entry: of a trace all but the graphs, which have entries of their own. Weights are in files by name."""
+    """An entry: of a trace all but the graphs, which have entries of their own. Weights are in files by name, `inputs`
+    are those of the plan."""
 
+    inputs: tuple[TensorSpec, ...]
     graph: str
     spill: str | None
     values: dict[str, str] | None
@@ -143,20 +148,26 @@ class Traces:
 
     def is_kept(self, key: TraceKey) -> bool:
         """Whether there is an entry of such a trace; whether it holds, `load` tells."""
-        return self._store.get(_KIND, key.key) is not None
+        return self._store.get(Kind.TRACES, key.key) is not None
 
     def load(self, key: TraceKey, plan: ComponentPlan, work: Path) -> TracedComponent | None:
-        """What an earlier trace left, put into `work` as the worker would; None where there is none that holds."""
-        content = self._store.get(_KIND, key.key)
+        """What an earlier trace left, put into `work` as the worker would; None where there is none that holds.
+
+        It holds where it is of the plan's inputs and of the files' values, and its graph is one, with the weights that
+        it names: whoever writes to a store may err in what no digest shows.
+        """
+        content = self._store.get(Kind.TRACES, key.key)
         if content is None:
             return None
         try:
             entry = parse_json(_Kept, content)
         except ValueError:
             return None
-        graph = self._store.get(_GRAPHS, entry.graph)
-        spill = None if entry.spill is None else self._store.get(_GRAPHS, entry.spill)
+        graph = self._file(entry.graph)
+        spill = None if entry.spill is None else self._file(entry.spill)
         if graph is None or (spill is None) != (entry.spill is None):
+            return None
+        if entry.inputs != plan.inputs or not _has_weights(graph, entry.weights):
             return None
         paths = _paths(plan)
         if entry.values != (None if spill is None else self._values(paths)):
@@ -167,6 +178,8 @@ class Traces:
         (work / _GRAPH_FILE).write_bytes(graph)
         if spill is not None:
             (work / _SPILL_FILE).write_bytes(spill)
+            if not _holds(work / _SPILL_FILE, [one for one in entry.weights if one.file == _SPILLED]):
+                return None
         return TracedComponent(
             plan=plan,
             graph=work / _GRAPH_FILE,
@@ -187,6 +200,7 @@ class Traces:
         if _states(paths) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
             return
         entry = _Kept(
+            inputs=traced.plan.inputs,
             graph=self._keep(traced.graph),
             spill=self._keep(spilled.pop()) if spilled else None,
             values=values,
@@ -195,7 +209,7 @@ class Traces:
             versions=traced.versions,
             traced=traced.traced,
         )
-        self._store.put(_KIND, key.key, json.dumps(to_json(entry)).encode())
+        self._store.put(Kind.TRACES, key.key, json.dumps(to_json(entry)).encode())
 
     def is_edited(self) -> bool:
         """Whether a source of what traces was edited after this process began, and may not be what it imported."""
@@ -208,10 +222,15 @@ class Traces:
         """Digests of the weight files, by name."""
         return {name: self._digests.of(path).sha256 for name, path in paths.items() if _is_weights(name)}
 
+    def _file(self, key: str) -> bytes | None:
+        """The content of a file that a trace wrote, by its digest."""
+        content = self._store.get(Kind.GRAPHS, key) if KEY.fullmatch(key) else None
+        return content if content is not None and key_of(content) == key else None
+
     def _keep(self, file: Path) -> str:
         content = file.read_bytes()
         key = key_of(content)
-        self._store.put(_GRAPHS, key, content)
+        self._store.put(Kind.GRAPHS, key, content)
         return key
 
 
@@ -228,6 +247,26 @@ def _paths(plan: ComponentPlan) -> dict[str, Path]:
 def _states(paths: Mapping[str, Path]) -> tuple[tuple[str, Identity], ...]:
     """What the files were when they were looked at."""
     return tuple((name, identity(path.stat())) for name, path in paths.items())
+
+
+def _has_weights(graph: bytes, weights: Sequence[StoredWeight]) -> bool:
+    """Whether a graph is one, and these are its weights."""
+    try:
+        model = codec.parse(graph, "the cache")
+    except SourceError:
+        return False
+    declared = [(parameter_name(one), math.prod(one.dims)) for one in parameters(model)]
+    return declared == [(one.parameter, math.prod(one.shape)) for one in weights]
+
+
+def _holds(file: Path, weights: Sequence[StoredWeight]) -> bool:
+    """Whether a safetensors file has these."""
+    try:
+        tensors = TensorFile(file).tensors
+    except SourceError:
+        return False
+    sizes = {key: math.prod(tensor.shape) for key, tensor in tensors.items()}
+    return all(sizes.get(one.key) == math.prod(one.shape) for one in weights)
 
 
 def _is_weights(name: str) -> bool:

@@ -24,6 +24,7 @@ from attnfuse.farm.state import BatchState
 from attnfuse.incremental import tool_digest
 from attnfuse.names import counted
 from attnfuse.store.places import Place
+from attnfuse.store.store import Store
 from attnfuse.terminal import CountProgress
 from attnfuse.tracing.workers import NEEDED_BYTES, affordable
 
@@ -73,6 +74,7 @@ def batch_command(
     with asked.cache(cache_dir or batch.cache) as cache, _counted(progress) as done:
         shared = [f"--cache-dir={cache}", *([] if cache_key is None else [f"--cache-key={cache_key}"])]
         entries = entries_of(batch, file, shared)
+        Store(cache, cache_key)  # one that cannot be reached is told of at once, and not by each compile
         if again:
             state_file.unlink(missing_ok=True)
         how = How(

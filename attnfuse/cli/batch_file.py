@@ -15,7 +15,7 @@ Options are called as on the command line, without dashes in front; one that may
 from __future__ import annotations
 
 import itertools
-import tomllib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,12 @@ from typing import Any, Final
 
 import click
 
+from attnfuse import documents
 from attnfuse.cli.compile import compile_command, compile_request
 from attnfuse.cli.request import SourceOptions
 from attnfuse.cli.workers import OF_WORKERS
-from attnfuse.errors import UsageError
+from attnfuse.compiler import CompileRequest
+from attnfuse.errors import OutputError, UsageError
 from attnfuse.farm.batch import Entry
 from attnfuse.names import suggestion
 from attnfuse.store.places import Place, place_of
@@ -52,20 +54,24 @@ _OF_COMPILE: Final = (
 )
 
 
+_WRITTEN: Final = frozenset(("log-file", "output", "report"))
+"""Options that name what is written: no two compiles write the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchFile:
-    """What the file says: its compiles, options by name, and the cache."""
+    """What the file says: its compiles, each the number of its table and options by name, and the cache."""
 
-    compiles: tuple[Mapping[str, Any], ...]
+    compiles: tuple[tuple[int, Mapping[str, Any]], ...]
     cache: Place | None
 
 
 def read_batch(file: Path) -> BatchFile:
     """Read it. Raises UsageError where it cannot be read, or says what it cannot."""
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = documents.parse(documents.read_text(file), "TOML")
     except OSError as error:
-        raise UsageError(f"the batch {file} cannot be read: {error.strerror or error}.") from None
+        raise UsageError(f"the batch {file} cannot be read: {documents.reason(error)}.") from None
     except ValueError as error:  # of TOML and of UTF-8
         raise UsageError(f"the batch {file} is no TOML: {error}.") from None
     for name in document:
@@ -88,7 +94,7 @@ def read_batch(file: Path) -> BatchFile:
         for name in ("source", "output"):
             if not isinstance(text := one.get(name, defaults.get(name)), str) or not text:
                 raise UsageError(f"{where}: each compile has a source and an output, as text; its {name} is {text!r}.")
-        compiles += list(_spread({**defaults, **one}, where))
+        compiles += [(number, options) for options in _spread({**defaults, **one}, where)]
     return BatchFile(tuple(compiles), None if cache is None else place_of(cache))
 
 
@@ -97,15 +103,22 @@ _KEYS: Final = ("cache-dir", "defaults", "compile")
 
 def entries_of(batch: BatchFile, file: Path, shared: Sequence[str]) -> list[Entry]:
     """Its compiles, with the options that all share. Raises UsageError for one that compile would refuse."""
-    found: dict[Path, Entry] = {}
-    for options in batch.compiles:
+    found: list[Entry] = []
+    written: set[str] = set()
+    for number, options in batch.compiles:
         output = Path(options["output"])
-        where = f"the batch {file}, output {output}"
-        if output.resolve() in found:
-            raise UsageError(f"{where} is that of two compiles; name another, or have {{option}} in it.")
+        where = f"the batch {file}, compile {number}, output {output}"
         arguments = [*_arguments(options, where), *shared, "--", options["source"]]
-        found[output.resolve()] = Entry(tuple(arguments), _request(arguments, where), output)
-    return list(found.values())
+        for name in sorted(_WRITTEN.intersection(options)):
+            path = os.path.realpath(options[name])
+            if path in written:
+                raise UsageError(
+                    f"{where}: the {name} {options[name]} is that of two compiles; name another, or have {{option}} in"
+                    " it."
+                )
+            written.add(path)
+        found.append(Entry(tuple(arguments), _request(arguments, where), output, where))
+    return found
 
 
 def _spread(options: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
@@ -117,13 +130,14 @@ def _spread(options: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
         chosen = dict(zip(each, values, strict=True))
         one = {**options, **chosen}
         named = {name: str(value).rstrip("/").rpartition("/")[2] for name, value in chosen.items()}
-        try:
-            one["output"] = str(one["output"]).format(**named)
-        except (KeyError, IndexError, ValueError):
-            known = ", ".join(f"{{{name}}}" for name in named) or "nothing"
-            raise UsageError(
-                f"{where}: the output is {one['output']!r}; in braces may be what each lists, here {known}."
-            ) from None
+        for name in sorted(name for name in _WRITTEN.intersection(one) if isinstance(one[name], str)):
+            try:
+                one[name] = one[name].format(**named)
+            except (AttributeError, KeyError, IndexError, ValueError):
+                known = ", ".join(f"{{{name}}}" for name in named) or "nothing"
+                raise UsageError(
+                    f"{where}: the {name} is {one[name]!r}; in braces may be what each lists, here {known}."
+                ) from None
         yield one
 
 
@@ -157,13 +171,17 @@ def _options() -> list[click.Option]:
     return [one for one in found if one.name not in _NOT_HERE]
 
 
-def _request(arguments: Sequence[str], where: str) -> Any:
+def _request(arguments: Sequence[str], where: str) -> CompileRequest:
     try:
         given = compile_command.make_context("compile", list(arguments)).params
         own = {name: given.pop(name) for name in _OF_COMPILE}
-        given = {name: value for name, value in given.items() if name not in OF_WORKERS}
-        return compile_request(SourceOptions(**given), **own)
+        options = SourceOptions(**{name: value for name, value in given.items() if name not in OF_WORKERS})
+        request = compile_request(options, **own)
+        options.check_destinations(request.output)
+        return request
     except click.ClickException as error:
         raise UsageError(f"{where}: {error.format_message()}") from None
-    except UsageError as error:
+    except (OutputError, UsageError) as error:
         raise UsageError(f"{where}: {error}") from None
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise UsageError(f"{where}: {error.filename} cannot be looked for: {error.strerror or error}.") from None

@@ -133,7 +133,7 @@ def compare_command(
     require_executor("numbers")
     from attnfuse.pictures.comparison import CompareRequest, Thresholds, compare
 
-    asked = asked_of(prompts, options)
+    asked, devices = asked_of(prompts, options), devices_of(device_texts, backend)
     written = read_written(folder)
     recorded = against is None
     against = _recorded(written, folder) if against is None else against
@@ -152,7 +152,7 @@ def compare_command(
             inputs=written.manifest.inputs,
             thresholds=Thresholds(within if reference else None, max_error, min_psnr, min_ssim),
             backend=backend,
-            devices=devices_of(device_texts),
+            devices=devices,
             reference=reference,
             must_be_same=recorded,
             told=partial(_told, log, silent=progress == "never"),

@@ -13,7 +13,7 @@ from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import PATH, source_options
 from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
-from attnfuse.printing import write_file
+from attnfuse.output import write_file
 from attnfuse.report.page import page
 
 

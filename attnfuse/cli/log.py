@@ -36,9 +36,7 @@ def log_to(*, verbose: bool, file: Path | None, apart: Iterable[Path | None]) ->
     The file lies in or over none of `apart`. Raises UsageError where it would, OutputError where it cannot be written.
     """
     if file is not None:
-        for other in apart:
-            check_apart("log", file, other, other)
-        check_writable(file, "log")
+        check_log(file, apart)
     log = logging.getLogger("attnfuse.run")
     log.setLevel(logging.DEBUG)
     log.propagate = False
@@ -63,6 +61,13 @@ def log_to(*, verbose: bool, file: Path | None, apart: Iterable[Path | None]) ->
         for handler in [*log.handlers]:
             log.removeHandler(handler)
             handler.close()
+
+
+def check_log(file: Path, apart: Iterable[Path | None]) -> None:
+    """Raise UsageError where the log would lie in or over one of these, OutputError where it cannot be written."""
+    for other in apart:
+        check_apart("log", file, other, other)
+    check_writable(file, "log")
 
 
 def _file_handler(file: Path) -> logging.Handler:

@@ -120,7 +120,7 @@ def size(value: str) -> int:
 def length(value: str) -> tuple[str, int]:
     """A number of tokens, `154` (of no name), or that of one component, `unet=154`."""
     name, equals, number = value.rpartition("=")
-    if not (number.isascii() and number.isdigit() and int(number)) or (equals and not name):
+    if re.fullmatch("0*[1-9][0-9]{0,8}", number) is None or (equals and not name):
         raise click.BadParameter(f"{value!r} is no length; give a number of tokens, or NAME=N for one component.")
     return name, int(number)
 

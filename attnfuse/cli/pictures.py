@@ -128,11 +128,13 @@ def asked_of(prompts: tuple[str, ...], options: dict[str, Any]) -> Asked:
     )
 
 
-def devices_of(texts: tuple[str, ...]) -> int | dict[str, int] | None:
-    """The device of all components, or of each by name. Raises UsageError where it is neither."""
+def devices_of(texts: tuple[str, ...], backend: str) -> int | dict[str, int] | None:
+    """The device of all components, or of each by name. Raises UsageError where it is neither, or has no devices."""
     if not texts:
         return None
-    found = [re.fullmatch(r"(?:(\w+)=)?(\d+)", text) for text in texts]
+    if backend == "cpu":
+        raise UsageError("--device is for --backend lite, and the backend cpu has no devices; drop it.")
+    found = [re.fullmatch(r"(?:(\w+)=)?(\d{1,9})", text) for text in texts]
     named = {one[1]: int(one[2]) for one in found if one is not None and one[1]}
     if len(texts) == 1 and found[0] is not None and not named:
         return int(found[0][2])

@@ -20,16 +20,14 @@ from attnfuse.cli.log import log_to, told
 from attnfuse.cli.options import (
     PATH,
     component_option,
-    dtype_of,
     json_option,
     log_options,
     progress_option,
     shape_options,
-    shapes_of,
     target_options,
     with_options,
 )
-from attnfuse.cli.request import policy_of
+from attnfuse.cli.request import policy_of, request_at_one_batch
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
@@ -41,8 +39,6 @@ from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.jobs import Job, Values
 from attnfuse.reduction.result import Reduction, Weights, write
 from attnfuse.source_files import SUFFIX
-from attnfuse.targets import Target
-from attnfuse.tracing.inputs import read_inputs
 
 
 @click.command(
@@ -151,20 +147,12 @@ def _of_one(
 
 def _request(source: str, options: dict[str, Any]) -> CompileRequest:
     """What `compile` would be asked for with these options."""
-    if options["dynamic"] is not None:
-        raise UsageError("a graph for any batch is put together from several, and one is reduced; drop --dynamic.")
-    given = options["inputs_file"]
-    return CompileRequest(
-        source=source,
-        components=options["components"],
-        dtype=dtype_of(options),
-        shapes=shapes_of(options),
-        given=() if given is None else read_inputs(given),
-        target=Target(options["runtime"], options["soc"]),
-        policy=policy_of(
-            options["policy_file"], options["force_cast_dtype"], options["no_flash"], options["pass_options"]
-        ),
-        jobs=1,  # the first that shows the fault is the last that is asked for
+    rules = (options["policy_file"], options["force_cast_dtype"], options["no_flash"], options["pass_options"])
+    return request_at_one_batch(
+        source,
+        options,
+        policy_of(*rules),
+        "a graph for any batch is put together from several, and one is reduced; drop --dynamic.",
     )
 
 

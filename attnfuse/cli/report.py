@@ -18,7 +18,7 @@ from attnfuse.errors import UsageError
 from attnfuse.measured.compare import measurement
 from attnfuse.measured.table import render as render_measured
 from attnfuse.names import counted
-from attnfuse.printing import write_file
+from attnfuse.output import write_file
 from attnfuse.report.figures import figures_of
 from attnfuse.report.junit import junit
 from attnfuse.report.markdown import markdown

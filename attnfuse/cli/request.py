@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, shown, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
-from attnfuse.cli.log import log_outcome, log_request, log_to
+from attnfuse.cli.log import check_log, log_outcome, log_request, log_to
 from attnfuse.cli.options import SHAPES, dtype_of, fetch_of, shapes_of
 from attnfuse.cli.sizes import sizes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
+from attnfuse.errors import UsageError
 from attnfuse.lora.given import parse_lora
 from attnfuse.lora.inversion import parse_inversion
 from attnfuse.pass_times import PassTimes
@@ -27,12 +28,34 @@ from attnfuse.targets import Target
 from attnfuse.terminal import Account
 from attnfuse.tracing.contract import Way
 from attnfuse.tracing.inputs import read_inputs
+from attnfuse.tracing.ip_adapter import parse_ip_adapter
 
 
 def policy_of(file: Path | None, cast: CastName | None, no_flash: Sequence[str], pass_options: Sequence[str]) -> Policy:
     """The policy that a file and the options on the command line come to."""
     policy = Policy() if file is None else read_policy(file)
     return policy.and_then(command_line_rules(cast, no_flash), command_line_options(pass_options))
+
+
+def request_at_one_batch(source: str, options: Mapping[str, Any], policy: Policy, not_dynamic: str) -> CompileRequest:
+    """What `compile` would be asked for with the options of a source and the target, as a command has them.
+
+    Raises UsageError, which says `not_dynamic`, for --dynamic.
+    """
+    if options["dynamic"] is not None:
+        raise UsageError(not_dynamic)
+    given = options["inputs_file"]
+    return CompileRequest(
+        source=source,
+        components=options["components"],
+        dtype=dtype_of(options),
+        shapes=shapes_of(options),
+        given=() if given is None else read_inputs(given),
+        fetch=fetch_of(options),
+        target=Target(options["runtime"], options["soc"]),
+        policy=policy,
+        jobs=1,  # what is done with each takes the memory that a trace beside it was to have
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,6 +110,8 @@ class SourceOptions:
 
     def request(self) -> CompileRequest:
         """The request so far, without an output."""
+        if self.ip_adapter:
+            parse_ip_adapter(self.ip_adapter)
         shapes, sizes = sizes_of(self.sizes, shapes_of({name: getattr(self, name) for name in SHAPES}))
         return CompileRequest(
             source=self.source,
@@ -109,6 +134,17 @@ class SourceOptions:
             jobs=self.jobs,
         )
 
+    def check_destinations(self, output: Path | None) -> None:
+        """Raise UsageError, before the long work, where what is written beside the output would lie in or over that, or
+        the source; OutputError where it cannot be written."""
+        if self.report_file is not None:
+            check_apart("report", self.report_file, Path(self.source), output)
+            check_writable(self.report_file)
+        if self.print_to is not None:
+            check_apart("folder of printed graphs", self.print_to, Path(self.source), output)
+        if self.log_file is not None:
+            check_log(self.log_file, (Path(self.source), output))
+
     def execute(self, action: Callable[..., CompileOutcome], request: CompileRequest) -> CompileOutcome:
         """Run the request with progress on stderr, and what was asked of the passes."""
         return self.measured(action, request)[0]
@@ -117,11 +153,7 @@ class SourceOptions:
         self, action: Callable[..., CompileOutcome], request: CompileRequest
     ) -> tuple[CompileOutcome, Account]:
         """As `execute`; and what it took."""
-        if self.report_file is not None:
-            check_apart("report", self.report_file, Path(self.source), request.output)
-            check_writable(self.report_file)
-        if self.print_to is not None:
-            check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
+        self.check_destinations(request.output)
         printed = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
         times = PassTimes() if self.time_passes else None
         called = [callback for callback in (printed, times) if callback is not None]

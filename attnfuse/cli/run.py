@@ -29,16 +29,15 @@ from attnfuse.cli.pictures import (
 )
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
-from attnfuse.output import OutputStage, free_place
+from attnfuse.output import OutputStage, free_place, write_file
 from attnfuse.pictures import BackendName, require_runtime
-from attnfuse.printing import write_file
 
 if TYPE_CHECKING:
     from attnfuse.pictures.running import Stepped
 
 
 def _size(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    found = None if value is None else re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", value)
+    found = None if value is None else re.fullmatch(r"([1-9]\d{0,8})[x×]([1-9]\d{0,8})", value)
     if value is not None and found is None:
         raise click.BadParameter(f"{value!r} is no size; give width and height, such as 512x512.")
     return None if found is None else (int(found[1]), int(found[2]))
@@ -110,7 +109,7 @@ def run_command(
     if output.suffix.lower() not in formats:
         raise UsageError(f"the {what} {output} ends in none of {', '.join(formats)}; name a file that does.")
     check_apart(what, output, folder, None)
-    asked = asked_of(prompts, options)
+    asked, devices = asked_of(prompts, options), devices_of(device_texts, backend)
     for file in numbered(output, len(prompts)):
         check_writable(file, what)
         for given in asked.files:
@@ -125,7 +124,7 @@ def run_command(
             stage = stack.enter_context(OutputStage(free_place(record)))
         stepped = stack.enter_context(told_steps("pictures", silent=progress == "never"))
         log.info("run %s, backend %s, %s", folder, backend, dataclasses.asdict(asked))
-        ran = run_folder(folder, asked, backend, devices_of(device_texts), size, _logged(stepped, log))
+        ran = run_folder(folder, asked, backend, devices, size, _logged(stepped, log))
         log.info("scheduler %s, %s", ran.scheduler, counted(len(ran.steps), "step"))
         for name, calls in ran.calls.items():
             log.info("%s: %s", name, counted(len(calls), "run"))

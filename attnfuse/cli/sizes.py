@@ -25,10 +25,10 @@ class SizeSpec(click.ParamType):  # type: ignore[type-arg]  # not generic in old
         """Fails for what is no such text."""
         found: dict[str, int] = {}
         for part in str(value).split(","):
-            sides, key = re.fullmatch(r"([0-9]+)x([0-9]+)", part), part.partition("=")
+            sides, key = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", part), part.partition("=")
             if sides is not None and "width" not in found:
                 found |= {"width": int(sides[1]), "height": int(sides[2])}
-            elif key[0] in _PARTS and _PARTS[key[0]] not in found and re.fullmatch("[0-9]+", key[2]):
+            elif key[0] in _PARTS and _PARTS[key[0]] not in found and re.fullmatch("[0-9]{1,9}", key[2]):
                 found[_PARTS[key[0]]] = int(key[2])
             else:
                 self.fail(f"{value!r} is no size; give one such as 768x512, batch=4 or 768x512,frames=49,tokens=154.")

@@ -9,7 +9,8 @@ import click
 from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import PATH
 from attnfuse.errors import UsageError
-from attnfuse.printing import graph_as_text, graph_of_text, write_file
+from attnfuse.output import write_file
+from attnfuse.printing import graph_as_text, graph_of_text
 
 
 @click.command(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from attnfuse import compiler, plugins, verify
+from attnfuse import plugins, verify
 from attnfuse.cli.console import say, shown
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.help import HelpfulCommand
@@ -21,35 +19,32 @@ from attnfuse.cli.log import log_to, told
 from attnfuse.cli.options import (
     PATH,
     component_option,
-    dtype_of,
-    fetch_of,
     json_option,
     log_options,
     max_memory,
     progress_option,
     shape_options,
-    shapes_of,
     target_options,
     trace_options,
     with_options,
 )
+from attnfuse.cli.request import request_at_one_batch
 from attnfuse.cli.workers import WorkerOptions, worker_options
 from attnfuse.compiler import CompileRequest
-from attnfuse.errors import OutputError, TraceError, UsageError
-from attnfuse.incremental import Incremental
+from attnfuse.errors import OutputError, UsageError
 from attnfuse.lora.given import parse_lora
 from attnfuse.lora.inversion import parse_inversion
 from attnfuse.names import counted
+from attnfuse.output import write_file
+from attnfuse.policy import Policy, read_policy
 from attnfuse.report.units import human_seconds
-from attnfuse.targets import Target
 from attnfuse.terminal import Account
-from attnfuse.tracing.inputs import read_inputs
 from attnfuse.tuning.result import FIRST, Tuning
 from attnfuse.verify.limits import at_most
 from attnfuse.verify.watch import watched
 
 _TARGET = target_options[:2]
-"""--runtime and --soc: rules are what is looked for, and options of passes go on top of the policy that was found."""
+"""--runtime and --soc: rules are what is looked for, beside those of --policy, which has options of passes too."""
 
 
 def _budget(value: str) -> float:
@@ -79,6 +74,7 @@ def _budget(value: str) -> float:
 @click.option(
     "-o", "--output", type=PATH, default="policy.toml", show_default=True, help="Policy file to write (TOML)."
 )
+@click.option("--policy", "policy_file", type=PATH, help="Policy (TOML) whose rules stay: only the rest is chosen.")
 @click.option(
     "--data",
     type=PATH,
@@ -107,17 +103,17 @@ def tune_command(
 
     Each attention is fused or keeps its formula, in high or fast precision, in float16 or bfloat16 where it is float32:
     what is cheapest by the estimate and keeps the budget. The policy is written with the figures in comments, for
-    attnfuse compile --policy. Exit 1 where nothing keeps the budget. With --cache-dir what was measured is kept, and a
-    run that was stopped goes on where it was (docs/tuning.md). Workers measure what is independent side by side, with
-    the same result.
+    attnfuse compile --policy; rules of a --policy that is given here stay, and are in it. Exit 1 where nothing keeps
+    the budget. With --cache-dir what was measured is kept, and a run that was stopped goes on where it was
+    (docs/tuning.md). Workers measure what is independent side by side, with the same result.
     """
     verify.require_executor("numbers")
     plugins.load()  # the operators that they add
     asked = WorkerOptions.taken(options)
     request = _request(source, options)
-    _check_output(output, Path(source))
+    _check_output(output, Path(source), options["policy_file"])
     with (
-        log_to(verbose=verbose, file=log_file, apart=(Path(source), output)) as log,
+        log_to(verbose=verbose, file=log_file, apart=(Path(source), output, options["policy_file"])) as log,
         shown(silent=progress == "never") as shower,
     ):
         log.info("tune %s: budget %g, seed %d", source, budget, seed)
@@ -130,7 +126,7 @@ def tune_command(
         ):
             tuning = _tune(request, budget, seed, data, tell, account)
         account.end()
-    _write(output, tuning.to_toml())
+    write_file(output.resolve(), tuning.to_toml().encode())
     if as_json:
         click.echo(json.dumps(tuning.to_json(), indent=1, ensure_ascii=False))
     _say(tuning, output)
@@ -139,60 +135,34 @@ def tune_command(
 
 def _request(source: str, options: Mapping[str, Any]) -> CompileRequest:
     """What `compile` would be asked for with these options."""
-    if options["dynamic"] is not None:
-        raise UsageError("a graph for any batch has no estimate to tune by; drop --dynamic, and tune at one batch.")
-    given = options["inputs_file"]
-    return CompileRequest(
-        source=source,
-        components=options["components"],
-        dtype=dtype_of(options),
-        shapes=shapes_of(options),
-        given=() if given is None else read_inputs(given),
+    rules = options["policy_file"]
+    request = request_at_one_batch(
+        source,
+        options,
+        Policy() if rules is None else read_policy(rules),
+        "a graph for any batch has no estimate to tune by; drop --dynamic, and tune at one batch.",
+    )
+    return replace(
+        request,
         loras=(*map(parse_lora, options["loras"]), *map(parse_inversion, options["inversions"])),
-        fetch=fetch_of(options),
-        target=Target(options["runtime"], options["soc"]),
         cache=options["cache_dir"],
         cache_key=options["cache_key"],
         strict_config=options["strict_config"],
         trace=options["trace"],
-        jobs=1,  # what is measured takes the memory that a trace beside it was to have
     )
 
 
 def _tune(
     request: CompileRequest, budget: float, seed: int, data: Path | None, tell: Callable[[str], None], account: Account
 ) -> Tuning:
-    from attnfuse.tuning import jobs  # onnxruntime
+    from attnfuse.tuning.jobs import tune_source  # onnxruntime
 
-    with (
-        tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as folder,
-        compiler.loaded(request, Path(folder), account) as source,
-    ):
-        work = Path(folder) / "values"
-        work.mkdir()
-        found = jobs.tune(
-            source.components,
-            jobs.Request(
-                target=request.target,
-                passes=source.passes,
-                budget=budget,
-                seed=seed,
-                data={} if data is None else verify.data_files(data, source.names),
-                known=Incremental(request.cache, request.cache_key),
-                work=work,
-                tell=tell,
-                progress=account,
-            ),
-        )
-    if source.failed:
-        name, reason = next(iter(source.failed.items()))
-        raise TraceError(f"component {name} cannot be traced, and nothing was written: {reason}.")
-    return found
+    return tune_source(request, budget=budget, seed=seed, data=data, tell=tell, progress=account)
 
 
-def _check_output(output: Path, source: Path) -> None:
+def _check_output(output: Path, source: Path, base: Path | None) -> None:
     """Raise UsageError, before the long work, where a file would be written over that is none of ours."""
-    check_apart("policy", output, source, None)
+    check_apart("policy", output, source, base)
     check_writable(output, "policy")
     try:
         with output.open(encoding="utf-8", errors="replace") as file:
@@ -203,33 +173,6 @@ def _check_output(output: Path, source: Path) -> None:
         raise OutputError(f"the policy {output} cannot be written: {error.strerror or error}.") from None
     if not is_ours:
         raise UsageError(f"{output} exists and was not written by attnfuse tune; name another file with -o.")
-
-
-def _write(output: Path, text: str) -> None:
-    """Write it whole or not at all."""
-    target = Path(os.path.realpath(output))
-    written: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=target.parent, prefix=".attnfuse-", delete=False
-        ) as file:
-            written = Path(file.name)
-            file.write(text)
-        written.chmod(0o666 & ~_umask())
-        written.replace(target)
-        written = None
-    except OSError as error:
-        raise OutputError(f"the policy {output} cannot be written: {error.strerror or error}.") from None
-    finally:
-        if written is not None:
-            with suppress(OSError):
-                written.unlink()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _say(tuning: Tuning, output: Path) -> None:

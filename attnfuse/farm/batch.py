@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.compiler import CompileRequest, prepare
-from attnfuse.errors import AttnfuseError, InternalError, SourceError
+from attnfuse.errors import AttnfuseError, InternalError, SourceError, UsageError
 from attnfuse.farm.local import Ended, run_each
 from attnfuse.farm.state import BatchState, made_of
 from attnfuse.farm.traces import TraceResult, block_units, trace_unit
@@ -31,11 +31,13 @@ _WORST = (70, 4, 3, 2, 1, 5)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One compile of a batch: its options as on the command line, and the request that they come to."""
+    """One compile of a batch: its options as on the command line, and the request that they come to. `where` is what
+    stands before what is wrong with it: the batch and the number of its table."""
 
     options: tuple[str, ...]
     request: CompileRequest
     output: Path
+    where: str
 
 
 @dataclass(slots=True)
@@ -115,13 +117,18 @@ class How:
 
 
 def run_batch(entries: Sequence[Entry], state: BatchState, how: How) -> Outcome:
-    """Do a batch. What goes wrong with one entry is told of that, and keeps none of the others."""
+    """Do a batch. What goes wrong with one entry is told of that, and keeps none of the others.
+
+    Raises UsageError, before anything is done, for an entry whose options cannot be meant.
+    """
     began = time.monotonic()
     outcome = Outcome([Result(entry) for entry in entries])
     planned = _Planned()
     for result in outcome.results:
         try:
             planned.add(result, state, how.tool)
+        except UsageError as error:
+            raise UsageError(f"{result.entry.where}: {error}") from None
         except AttnfuseError as error:
             result.code, result.errors = error.exit_code, (str(error),)
     outcome.kept = planned.kept

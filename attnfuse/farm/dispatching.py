@@ -11,9 +11,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from attnfuse.farm.station import CONTENTS, made_here
+from attnfuse.farm.station import made_here
 from attnfuse.farm.units import Unit, Workers
 from attnfuse.store.entries import key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Listed, PlaceError
 from attnfuse.store.store import Store
 
@@ -36,14 +37,14 @@ class Dispatching:
     ) -> None:
         for digest in sorted(self._put):
             with suppress(PlaceError):
-                self._store.remove(Listed(CONTENTS, digest, 0, 0.0))
+                self._store.remove(Listed(Kind.CONTENTS, digest, 0, 0.0))
 
     def put(self, content: bytes) -> str:
         """See `attnfuse.dispatch.Dispatcher`."""
         digest = key_of(content)
         if digest not in self._put:
             self._put.add(digest)
-            self._store.put(CONTENTS, digest, content)
+            self._store.put(Kind.CONTENTS, digest, content)
         return digest
 
     def perform(self, kind: str, requests: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Final
 from attnfuse.cache.digests import KnownDigests, local_store
 from attnfuse.cache.traces import Traces
 from attnfuse.store.entries import key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Place
 from attnfuse.store.store import Store
 from attnfuse.tracing import runner
@@ -20,8 +21,6 @@ from attnfuse.tracing.workers import Workers
 
 KEY_VARIABLE: Final = "ATTNFUSE_CACHE_KEY"
 """Names the file of what signs entries of the cache, on each machine its own."""
-CONTENTS: Final = "contents"
-"""The kind of entries of the cache that units name by their digest."""
 
 _OF_PROCESSOR = ("vendor_id", "model name", "flags")
 
@@ -50,7 +49,7 @@ class Station:
 
     def content(self, digest: str) -> bytes:
         """See `attnfuse.dispatch.Contents`."""
-        found = self.store.get(CONTENTS, digest)
+        found = self.store.get(Kind.CONTENTS, digest)
         if found is None or key_of(found) != digest:
             raise LookupError(f"{self.name} does not find in the cache what it is to work on")
         return found

@@ -16,6 +16,7 @@ from attnfuse.cache.traces import TraceKey
 from attnfuse.farm.station import Station
 from attnfuse.farm.units import Answer, Unit
 from attnfuse.serialisation import from_json, to_json
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Place
 from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, Way
@@ -101,7 +102,7 @@ def trace(request: Any, station: Station) -> Answer:
     key = _key(asked, station)
     if isinstance(key, str):
         return Answer(key)
-    with station.store.claim("traces", key.key):
+    with station.store.claim(Kind.TRACES, key.key):
         if station.traces.is_kept(key):
             return _answer(TraceResult())
         with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:

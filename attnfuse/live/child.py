@@ -1,4 +1,4 @@
-"""The subprocess that compiles what was captured: `python -m attnfuse.live.child REQUEST.json`.
+"""The subprocess that compiles, or tunes, what was captured: `python -m attnfuse.live.child REQUEST.json`.
 
 Progress goes to stdout, a JSON document a line; the outcome, or the error, to the file the request names. Imports the
 compiler, and no MindSpore.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attnfuse import compiler
+from attnfuse import compiler, verify
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.component import Component
 from attnfuse.errors import AttnfuseError, InternalError
@@ -33,6 +33,7 @@ from attnfuse.targets import Target
 from attnfuse.tracing.carried import Carried, carried
 from attnfuse.tracing.contract import ComponentPlan, Fetch, ShapeOptions, TracedComponent
 
+_WARNING = "warning: "
 _LIVE_TYPE = "the live model has this type"
 """Where the type of a component comes from that was captured."""
 
@@ -139,8 +140,7 @@ def main(arguments: list[str]) -> int:
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     die_with(request["parent"])
     try:
-        outcome = compiler.compile(_request(request), _Lines())
-        result: dict[str, Any] = _plain_outcome(outcome)
+        result: dict[str, Any] = _tuned(request) if "budget" in request else _compiled(request)
     except AttnfuseError as error:
         result = {"error": type(error).__name__, "text": str(error)}
     except Exception as error:
@@ -150,7 +150,37 @@ def main(arguments: list[str]) -> int:
     return 1 if "error" in result else 0
 
 
+def _compiled(data: Mapping[str, Any]) -> dict[str, Any]:
+    request = dataclasses.replace(
+        _request(data),
+        output=None if data["output"] is None else Path(data["output"]),
+        require=tuple(parse_requirement(text) for text in data["require"]),
+        verify=data["verify"],
+        seed=data["seed"],
+        data=None if data["data"] is None else Path(data["data"]),
+    )
+    return _plain_outcome(compiler.compile(request, _Lines()))
+
+
+def _tuned(data: Mapping[str, Any]) -> dict[str, Any]:
+    verify.require_executor("numbers")
+    from attnfuse.tuning.jobs import tune_source  # onnxruntime
+
+    told: list[str] = []
+    tuning = tune_source(
+        dataclasses.replace(_request(data), jobs=1),
+        budget=data["budget"],
+        seed=data["seed"],
+        data=None if data["data"] is None else Path(data["data"]),
+        tell=told.append,
+        progress=_Lines(),
+    )
+    warnings = [text.removeprefix(_WARNING) for text in told if text.startswith(_WARNING)]
+    return {"policy": tuning.to_toml(), "tuning": tuning.to_json(), "warnings": warnings}
+
+
 def _request(data: Mapping[str, Any]) -> CompileRequest:
+    """What both ask for."""
     return CompileRequest(
         source=data["source"] if "source" in data else _captured(data),
         dtype=data.get("dtype"),
@@ -158,15 +188,10 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
         fetch=from_json(Fetch, data.get("fetch", {})),
         loras=tuple(map(parse_inversion, data.get("inversions", ()))),
         components=tuple(data["components"]),
-        output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),
         policy=Policy(
             tuple(Rule(**rule) for rule in data["rules"]), tuple(PassOption(**option) for option in data["options"])
         ),
-        require=tuple(parse_requirement(text) for text in data["require"]),
-        verify=data["verify"],
-        seed=data["seed"],
-        data=None if data["data"] is None else Path(data["data"]),
     )
 
 

@@ -1,4 +1,4 @@
-"""compile() for Python: a live mindone pipeline or model becomes MindIR with fused attention.
+"""compile() and tune() for Python: a live mindone pipeline or model, or what the command line takes.
 
 In this process, which holds MindSpore: read the settings, trace, save the weights. In a subprocess: everything else.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from attnfuse.errors import (
     VerificationError,
 )
 from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_policy
-from attnfuse.live.outcome import Outcome
+from attnfuse.live.outcome import Outcome, Tuned
 from attnfuse.live.plans import LivePlan, plan_live, write_others
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
@@ -114,89 +115,210 @@ def compile(  # noqa: A001  # it is what it does
     ours. Whatever is raised, nothing was written.
     """
     given = given_policy(policy, force_cast_dtype, no_flash)
-    _check_choices(runtime, verify)
-    soc = soc_named(soc)
+    _check_choice("verify", verify, _LEVELS)
+    asked = _Asked(
+        source,
+        components,
+        inputs,
+        _shapes(batch, height, width, sequence_length, frames, guidance, timestep_dtype, clip_skip, dtype),
+        dtype,
+        config,
+        vae,
+        ip_adapter,
+        [textual_inversion] if isinstance(textual_inversion, str | os.PathLike) else textual_inversion,
+        runtime,
+        soc_named(soc),
+    )
+    asked.check()
     for text in require:
         parse_requirement(text)
     target = None if output is None else place(Path(output), ())
-    is_stored = isinstance(source, str | os.PathLike)
-    if target is not None and target.is_file and not is_stored:
+    if target is not None and target.is_file and not asked.is_stored:
         raise UsageError(f"the output {output} is one file; name a folder.")
-    if is_stored and inputs is not None:
-        raise UsageError("inputs are those of a live cell; drop them, or give the cell.")
     if target is None and verify != "none":
         raise UsageError("without an output there is no graph that could be verified; name one or drop verify.")
     if data is not None and verify not in ("sampled", "full"):
         raise UsageError('data feeds verify="full"; drop it, or ask for that.')
     request: dict[str, Any] = {
         "output": None if target is None else str(target.path),
-        "runtime": runtime,
-        "soc": soc,
         "require": list(require),
         "verify": verify,
         "seed": seed,
         "data": None if data is None else str(Path(data).resolve()),
     }
-    inversions = [textual_inversion] if isinstance(textual_inversion, str | os.PathLike) else textual_inversion
-    elsewhere = {
-        "dtype": dtype,
-        "config": config,
-        "vae": vae,
-        "ip_adapter": ip_adapter,
-        "textual_inversion": inversions or None,
+    with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
+        is_written = target is not None
+        request |= asked.request(given, work, shown, settings=True, weights=is_written, others=is_written)
+        return _finish(_run(request, work, shown), None if target is None else target.path)
+
+
+def tune(
+    source: Any,
+    *,
+    budget: float,
+    data: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    components: Sequence[str] = (),
+    inputs: Sequence[Any] | None = None,
+    batch: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    sequence_length: int | Mapping[str, int] | None = None,
+    frames: int | None = None,
+    guidance: bool | None = None,
+    timestep_dtype: Literal["float32", "int64"] | None = None,
+    clip_skip: int | None = None,
+    dtype: str | Mapping[str, str] | None = None,
+    config: str | os.PathLike[str] | None = None,
+    vae: str | os.PathLike[str] | None = None,
+    ip_adapter: str | os.PathLike[str] | None = None,
+    textual_inversion: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    runtime: Literal["lite", "mindspore"] = "lite",
+    soc: str = "ascend910b",
+    policy: PolicyLike | None = None,
+    progress: Progress | Literal["auto", "never"] = "auto",
+) -> Tuned:
+    """Find the cheapest policy whose error, measured end to end against float64, keeps the budget, as `attnfuse tune`.
+
+    `source`, and what is said of its shapes, types and target, is as of `compile`. `budget` is the largest relative
+    error. `data`, an .npz file or a folder (what `attnfuse run --record` kept, for one), is what it is measured on;
+    left out, inputs are drawn with `seed`. Rules of `policy` stay as they are: only the rest is chosen. What is set on
+    a live pipeline is not asked: `compile(pipe, …, policy=tuned.policy)` has the policy after it.
+
+    Raises RequirementError where no policy keeps the budget, with the least error that was reached, SourceError where
+    there is nothing to choose, and UsageError, PolicyError, TraceError or VerificationError for what you can fix.
+    """
+    given = given_policy(policy, NOT_GIVEN, ())
+    if not 0 < budget < math.inf:
+        raise UsageError(f"the budget {budget} is no relative error; give a number above 0, such as 1e-3.")
+    asked = _Asked(
+        source,
+        components,
+        inputs,
+        _shapes(batch, height, width, sequence_length, frames, guidance, timestep_dtype, clip_skip, dtype),
+        dtype,
+        config,
+        vae,
+        ip_adapter,
+        [textual_inversion] if isinstance(textual_inversion, str | os.PathLike) else textual_inversion,
+        runtime,
+        soc_named(soc),
+    )
+    asked.check()
+    request: dict[str, Any] = {
+        "budget": float(budget),
+        "seed": seed,
+        "data": None if data is None else str(Path(data).resolve()),
     }
-    if not is_stored and (name := next((name for name, value in elsewhere.items() if value is not None), None)):
-        raise UsageError(f"{name} is for what is on disk, and a live pipeline has its own; drop it, or change that.")
-    named = sequence_length if isinstance(sequence_length, Mapping) else {}
-    shapes = ShapeOptions(
+    with _work_folder(None) as work, _shown(progress) as shown:
+        request |= asked.request(given, work, shown, settings=False, weights=True, others=False)
+        answer = _run(request, work, shown)
+    return Tuned(answer["policy"], answer["tuning"], tuple(answer["warnings"]))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    """What compile and tune have in common: a source, which of it, in which shapes and types, and for what target."""
+
+    source: Any
+    components: Sequence[str]
+    inputs: Sequence[Any] | None
+    shapes: ShapeOptions
+    dtype: str | Mapping[str, str] | None
+    config: str | os.PathLike[str] | None
+    vae: str | os.PathLike[str] | None
+    ip_adapter: str | os.PathLike[str] | None
+    textual_inversion: Sequence[str | os.PathLike[str]]
+    runtime: Literal["lite", "mindspore"]
+    soc: str
+
+    def check(self) -> None:
+        """Raise UsageError for what contradicts itself."""
+        _check_choice("runtime", self.runtime, RUNTIMES)
+        if self.is_stored and self.inputs is not None:
+            raise UsageError("inputs are those of a live cell; drop them, or give the cell.")
+        elsewhere = {name: getattr(self, name) for name in ("dtype", "config", "vae", "ip_adapter")}
+        elsewhere["textual_inversion"] = self.textual_inversion or None
+        named = next((name for name, value in elsewhere.items() if value is not None), None)
+        if not self.is_stored and named is not None:
+            raise UsageError(
+                f"{named} is for what is on disk, and a live pipeline has its own; drop it, or change that."
+            )
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is on disk, or the hub."""
+        return isinstance(self.source, str | os.PathLike)
+
+    def request(
+        self, given: Policy, work: Path, progress: Progress, *, settings: bool, weights: bool, others: bool
+    ) -> dict[str, Any]:
+        """What the subprocess is asked, of a live source after tracing it into `work`, with its `weights`.
+
+        `settings`: those found on its cells are rules too, before the given ones. `others`: what a pipeline has beside
+        models is wanted.
+        """
+        request: dict[str, Any] = {"runtime": self.runtime, "soc": self.soc, "options": _plain(given.options)}
+        if self.is_stored:
+            request |= {"source": os.fspath(self.source), "shapes": to_json(self.shapes)}
+            request |= {"components": list(self.components), "rules": _plain(given.rules)}
+            request["dtype"] = self.dtype if isinstance(self.dtype, str) else None
+            where = [os.fspath(path) if path else "" for path in (self.config, self.vae, self.ip_adapter)]
+            request["fetch"] = to_json(Fetch(config=where[0], vae=where[1], ip_adapter=where[2]))
+            request["inversions"] = [os.fspath(path) for path in self.textual_inversion]
+            return request
+        configs = work / "configs"
+        configs.mkdir()
+        plan = plan_live(self.source, configs, self.shapes, self.components, self.inputs)
+        found = live_rules(plan.cells, plan.prefix) if settings else ()
+        component_types = {one.name: types_of(one) for one in plan.plans}
+        target, rules = Target(self.runtime, self.soc), (*found, *given.rules)
+        check_components(target, component_types, "convert it first (pipe.to), to")
+        check_policy(target, Policy(rules), component_types)
+        request["rules"] = _plain(rules)
+        request["warnings"] = plan.warnings
+        # A part of a pipeline, or one model of it: what stands in the output beside it stays.
+        is_part = bool(self.components) or not plan.prefix
+        request["components"] = [one.name for one in plan.plans] if is_part else []
+        request["others"] = write_others(plan, configs) if others else []
+        request["pipeline"] = None if self.inputs is not None else str(configs)
+        request["sizes"] = dict(plan.plans[0].sizes)
+        request["traces"] = [to_json(trace) for trace in _capture(plan, work, progress, weights=weights)]
+        return request
+
+
+def _shapes(
+    batch: int | None,
+    height: int | None,
+    width: int | None,
+    sequence_length: int | Mapping[str, int] | None,
+    frames: int | None,
+    guidance: bool | None,
+    timestep_dtype: Literal["float32", "int64"] | None,
+    clip_skip: int | None,
+    dtype: str | Mapping[str, str] | None,
+) -> ShapeOptions:
+    return ShapeOptions(
         batch,
         height,
         width,
         None if isinstance(sequence_length, Mapping) else sequence_length,
         frames,
         guidance,
-        sequence_lengths=tuple(named.items()),
+        sequence_lengths=tuple(sequence_length.items()) if isinstance(sequence_length, Mapping) else (),
         timestep_dtype=timestep_dtype,
         clip_skip=clip_skip,
         dtypes=tuple(dtype.items()) if isinstance(dtype, Mapping) else (),
     )
-    with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
-        if is_stored:
-            request |= {"source": os.fspath(source), "shapes": to_json(shapes), "components": list(components)}
-            request |= {"rules": _plain(given.rules), "options": _plain(given.options)}
-            request["dtype"] = dtype if isinstance(dtype, str) else None
-            where = [os.fspath(path) if path else "" for path in (config, vae, ip_adapter)]
-            request["fetch"] = to_json(Fetch(config=where[0], vae=where[1], ip_adapter=where[2]))
-            request["inversions"] = [os.fspath(path) for path in inversions]
-            return _finish(_run(request, work, shown), None if target is None else target.path)
-        configs = work / "configs"
-        configs.mkdir()
-        plan = plan_live(source, configs, shapes, components, inputs)
-        found = live_rules(plan.cells, plan.prefix)
-        component_types = {one.name: types_of(one) for one in plan.plans}
-        check_components(Target(runtime, soc), component_types, "convert it first (pipe.to), to")
-        check_policy(Target(runtime, soc), Policy((*found, *given.rules)), component_types)
-        request["rules"] = _plain((*found, *given.rules))
-        request["options"] = _plain(given.options)
-        request["warnings"] = plan.warnings
-        # A part of a pipeline, or one model of it: what stands in the output beside it stays.
-        request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
-        request["others"] = [] if target is None else write_others(plan, configs)
-        request["pipeline"] = None if inputs is not None else str(configs)
-        request["sizes"] = dict(plan.plans[0].sizes)
-        traces = _capture(plan, work, shown, weights=target is not None)
-        request["traces"] = [to_json(trace) for trace in traces]
-        return _finish(_run(request, work, shown), None if target is None else target.path)
 
 
 def _plain(records: Sequence[Rule | PassOption]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(record) for record in records]
 
 
-def _check_choices(runtime: str, verify: str) -> None:
-    for name, given, known in (("runtime", runtime, RUNTIMES), ("verify", verify, _LEVELS)):
-        if given not in known:
-            raise UsageError(f"{name} {given!r} is not one of {', '.join(known)}.")
+def _check_choice(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise UsageError(f"{name} {given!r} is not one of {', '.join(known)}.")
 
 
 @contextlib.contextmanager

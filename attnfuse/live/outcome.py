@@ -1,16 +1,20 @@
-"""What compile() returns, for a program and for a notebook."""
+"""What compile() and tune() return, for a program and for a notebook."""
 
 from __future__ import annotations
 
 import html
+import os
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from attnfuse.names import counted
+from attnfuse.output import write_file
 from attnfuse.report.model import ComponentEntry, Report, Totals
 from attnfuse.report.rows import COSTS, costs_of
+from attnfuse.report.units import human_seconds
 
 _SHOWN_COMPONENTS, _SHOWN_WARNINGS, _WIDTH = 12, 5, 110
 _COLUMNS = ("sites", "fused", "kept", "missed", "not_attention", "casts", "padded_heads", "score_bytes_saved")
@@ -75,6 +79,39 @@ class Outcome:
             f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table>" + (f"<ul>{items}</ul>" if items else "")
         )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tuned:
+    """A policy that keeps the budget.
+
+    `text` is the policy in TOML, with the figures in comments; `document` the same figures as attnfuse.tuning/1
+    (docs/documents.md); `warnings` what the user should look at.
+    """
+
+    text: str
+    document: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """The policy as plain values, which `compile` takes."""
+        return tomllib.loads(self.text)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the policy to a file, whole or not at all. Raises OutputError."""
+        write_file(Path(path), self.text.encode())
+
+    def __repr__(self) -> str:
+        """A line for each component, and the warnings."""
+        budget = self.document["budget"]
+        lines = [
+            f"{one['name']}: off by {float(one['error']):.2e} of {budget:.2e}, estimated at "
+            f"{human_seconds(one['seconds'])}, {counted(one['measured'], 'graph')} measured"
+            for one in self.document["components"]
+        ]
+        lines += _first((f"warning: {text}" for text in self.warnings), _SHOWN_WARNINGS)
+        return f"<Tuned: {f'{chr(10)}  '.join(lines)}>"
 
 
 def _told(component: ComponentEntry) -> str:

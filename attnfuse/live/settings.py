@@ -22,7 +22,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from attnfuse.calls import noted
-from attnfuse.policy import CastName, Rule
+from attnfuse.errors import TraceError
+from attnfuse.names import shortened
+from attnfuse.policy import LONGEST_PATTERN, CastName, Rule
 
 _CASTS: Mapping[str, CastName] = {"Float16": "float16", "BFloat16": "bfloat16"}
 
@@ -42,7 +44,8 @@ def live_rules(models: Mapping[str, Any], prefix: str) -> tuple[Rule, ...]:
     """The rules that say what is set on `models`, by the pipeline's attribute; `prefix` begins their labels ("pipe.").
 
     Of a pipeline all models must be given, those too that are not compiled. A rule that speaks of cells that are not
-    compiled is no mistake: none of them is expected to match.
+    compiled is no mistake: none of them is expected to match. Raises TraceError for a cell whose path is longer than a
+    rule's pattern may be.
     """
     rules = [
         Rule(match, f"{place}: {_CAST.method}({text})", force_cast_dtype=cast, from_pipeline=True)
@@ -80,6 +83,11 @@ def _found(models: Mapping[str, Any], prefix: str, setting: _Setting[Value]) -> 
     }
     noted_values = {name: value for name, model in models.items() for value in noted(model, setting.method)}
     raw = {**noted_values, **standing}
+    if len(longest := max(raw, key=len, default="")) > LONGEST_PATTERN:
+        raise TraceError(
+            f"{prefix}{shortened(longest, 40)} is a path of {len(longest)} characters, and a rule takes at most "
+            f"{LONGEST_PATTERN}; give the modules shorter names."
+        )
     known = {path: setting.meaning(value) for path, value in raw.items()}
     bare = [name for name in models if not any(_below(path, name) for path in standing)]
     if noted_values:  # what nothing was noted of was not called upon

@@ -30,7 +30,7 @@ from attnfuse import documents
 from attnfuse.errors import SourceError
 from attnfuse.mindir.key_names import adapter_of
 from attnfuse.mindir.tensorfile import TensorFile
-from attnfuse.names import some
+from attnfuse.names import shortened, some
 
 DENOISERS = ("unet", "transformer", "prior")
 """What pipelines call the model that a LoRA without the name of a part is for."""
@@ -73,6 +73,10 @@ _CHANGE_THE_MODEL = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Ways of PEFT to begin with (`init_lora_weights`) that take the first factors out of the model's own weights."""
 _LARGEST_ALPHA = 3.4e38
 """That of float32, as `.alpha` is stored."""
+_LONGEST_PATTERN = 1_000
+_SECONDS = 1.0
+_COUNTS = re.compile(r"\)[?+]?\{|\{[\d,]*\d{4}")
+"""Of a regular expression, a count of a group, which may hold counts itself, and one of thousands."""
 _TEXT_ORDER = ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2")
 _OLD_TEXT = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
@@ -186,7 +190,7 @@ def _order(file: TensorFile, layer: Layer) -> tuple[int, ...]:
     if not layer.part.startswith("text_encoder"):
         return (file.entry(layer.up).offset,)
     leaf = next((place for place, name in enumerate(_TEXT_ORDER) if layer.module.endswith(name)), len(_TEXT_ORDER))
-    return (*map(int, re.findall(r"(?<![A-Za-z0-9])\d+", layer.module.replace("_", "."))), leaf)
+    return (*map(int, re.findall(r"(?<![A-Za-z0-9])\d{1,9}", layer.module.replace("_", "."))), leaf)
 
 
 def _number(file: TensorFile, key: str) -> float:
@@ -271,10 +275,28 @@ class _Settings:
         return alpha / (math.sqrt(rank) if self.entries.get(f"{prefix}use_rslora") else rank)
 
     def _matches(self, pattern: str, name: str) -> bool:
+        """Whether the layer is what the pattern means, which is PEFT's: of the whole name, or of its last parts.
+
+        A pattern comes with a file, from anybody: it may take no more than a second, and no counts of counts, which
+        would be written out in memory.
+        """
+        import regex  # it takes a tenth of a second, and hardly any file has patterns
+
+        shown = shortened(pattern, 60)
+        if len(pattern) > _LONGEST_PATTERN or _COUNTS.search(pattern):
+            raise SourceError(
+                f"{self.where} has {shown!r} in alpha_pattern, which is longer than {_LONGEST_PATTERN} characters or "
+                "counts what is counted; write the layers' names in its place."
+            )
         try:
-            return re.fullmatch(rf"(.*\.)?({pattern})", name) is not None
-        except re.error:
-            raise SourceError(f"{self.where} has {pattern!r} in alpha_pattern, which is no pattern.") from None
+            return regex.fullmatch(rf"(.*\.)?({pattern})", name, timeout=_SECONDS) is not None
+        except TimeoutError:
+            raise SourceError(
+                f"{self.where} has {shown!r} in alpha_pattern, which takes longer than a second to hold to the layer "
+                f"{shortened(name, 60)!r}; write the layers' names in its place."
+            ) from None
+        except (regex.error, RecursionError):
+            raise SourceError(f"{self.where} has {shown!r} in alpha_pattern, which is no pattern.") from None
 
 
 def lora_file(given: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from attnfuse import documents
 from attnfuse.cost.kinds import FUSED_REGION, Kind, kind_of_operator, kind_of_type, strongest
 from attnfuse.cost.program import NotEstimated
 from attnfuse.cost.tally import Tally, tally
@@ -90,7 +91,7 @@ def measurement(output: Path, report: Report, folder: Path) -> Measurement:
 
 def _manifest(file: Path) -> Manifest:
     try:
-        return Manifest.model_validate_json(file.read_bytes())
+        return Manifest.model_validate_json(documents.read_bytes(file))
     except (OSError, ValidationError):
         raise SourceError(f"{file} is damaged, or of another version of attnfuse; compile again.") from None
 

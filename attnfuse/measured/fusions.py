@@ -8,6 +8,7 @@ switched off is not in it, nor one that matched nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,6 @@ def _passes(file: Path, graph: str, sort: str, sorts: Any) -> Mapping[str, Any]:
 
 def _times(file: Path, place: str, times: Any, key: str) -> int:
     value = times.get(key) if isinstance(times, dict) else None
-    if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).isdecimal():
+    if not isinstance(value, str | int) or isinstance(value, bool) or not re.fullmatch("[0-9]{1,18}", str(value)):
         raise SourceError(f"{file} is damaged at {place}: {key} is {value!r}, and no count.")
     return int(value)

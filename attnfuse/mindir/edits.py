@@ -132,8 +132,9 @@ class WeightEdits:
 
 
 _FLOATS = "|".join(dtype.name for dtype in dtypes.ALL if dtype.is_float)
-_NAME = re.compile(rf"(.+)__(?=.)(dtype_(?:{_FLOATS}))?((?:_?pad_\d+_\d+_\d+)*)((?:_?cut_\d+_\d+_\d+)*)")
-_NUMBERS = re.compile(r"(\d+)_(\d+)_(\d+)")
+_N = r"\d{1,18}"
+_NAME = re.compile(rf"(.+)__(?=.)(dtype_(?:{_FLOATS}))?((?:_?pad_{_N}_{_N}_{_N})*)((?:_?cut_{_N}_{_N}_{_N})*)")
+_NUMBERS = re.compile(rf"({_N})_({_N})_({_N})")
 
 
 class EditedWeight(NamedTuple):

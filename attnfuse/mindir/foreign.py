@@ -19,7 +19,7 @@ UNFINISHED_DOWNLOAD = "the download was not finished"
 OF_PYTORCH = "which can run code when it is read: convert it to safetensors (docs/checkpoints.md says how)"
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-_LFS_SIZE = re.compile(rb"^size (\d+)$", re.MULTILINE)
+_LFS_SIZE = re.compile(rb"^size (\d{1,18})$", re.MULTILINE)
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _BY_NAME = {
     ".msgpack": "holds weights of Flax (msgpack); convert them to safetensors",

@@ -89,7 +89,7 @@ class TensorFile:
                 found = "is empty, and no safetensors file; fetch it again"
         except OSError:
             found = ""
-        found = found or f"is not a safetensors file or is truncated ({reason}); download it again"
+        found = found or f"is not a safetensors file or is truncated ({reason}); name another, or fetch it again"
         return SourceError(f"{self.path} {found}.")
 
     def entry(self, key: str) -> TensorEntry:

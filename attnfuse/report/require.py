@@ -18,7 +18,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 NAMED = {"deployable": ("unsupported", "==", "0")}
 #: Estimates, result by source, that are held for each component: the name, and the field of `attnfuse.cost.Estimate`.
 RATIOS = {"bytes": "bytes_moved", "peak": "peak_bytes", "kernels": "kernels", "time": "seconds"}
-_EXPRESSION = re.compile(r"\s*([a-z_]+)\s*(==|!=|>=|<=|>|<)\s*([a-z_]+|\d+(?:\.\d+)?)\s*")
+_EXPRESSION = re.compile(r"\s*([a-z_]+)\s*(==|!=|>=|<=|>|<)\s*([a-z_]+|[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ class FolderBackend:
             raise PlaceError(error.strerror or str(error)) from None
         finally:
             if written is not None:
-                written.unlink(missing_ok=True)
+                with suppress(OSError):  # the place went away; who comes next removes it
+                    written.unlink(missing_ok=True)
 
     @contextmanager
     def claim(self, kind: str, key: str) -> Iterator[None]:
@@ -94,19 +95,28 @@ class FolderBackend:
             yield
         finally:
             if descriptor is not None:
-                path.unlink(missing_ok=True)  # who waits for it has it open, and then finds what was made
-                os.close(descriptor)
+                with suppress(OSError):  # the place went away, and the claim with it
+                    path.unlink(missing_ok=True)  # who waits for it has it open, and then finds what was made
+                with suppress(OSError):
+                    os.close(descriptor)
 
     def listed(self) -> Iterator[Listed]:
         """See `Backend.listed`."""
-        for folder in sorted(self._folder.iterdir()):
+        for folder in self._names(self._folder):
             if folder.name in (_WRITING, _CLAIMS) or not folder.is_dir():
                 continue
-            for path in sorted(folder.iterdir()):
+            for path in self._names(folder):
                 with suppress(OSError):  # gone by now
                     if KEY.fullmatch(path.name):
                         state = path.lstat()
                         yield Listed(folder.name, path.name, state.st_size, state.st_mtime)
+
+    @staticmethod
+    def _names(folder: Path) -> list[Path]:
+        try:
+            return sorted(folder.iterdir())
+        except OSError as error:
+            raise PlaceError(error.strerror or str(error)) from None
 
     def remove(self, kind: str, key: str) -> None:
         """See `Backend.remove`."""

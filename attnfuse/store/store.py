@@ -15,6 +15,7 @@ from typing import Final
 
 from attnfuse.store.entries import KEY, MOST_BYTES, opened, sealed
 from attnfuse.store.folder import FolderBackend
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Backend, Listed, Place, PlaceError, read_secret, shown
 from attnfuse.store.remote import RemoteBackend
 
@@ -37,7 +38,7 @@ class Store:
         self._secret = secret
         self._kinds: set[str] = set()
 
-    def get(self, kind: str, key: str) -> bytes | None:
+    def get(self, kind: Kind, key: str) -> bytes | None:
         """The content of an entry; None where there is none that is whole."""
         if self._is_away:
             return None
@@ -48,7 +49,7 @@ class Store:
             return None
         return None if entry is None else opened(kind, key, entry, self._secret)
 
-    def put(self, kind: str, key: str, content: bytes) -> None:
+    def put(self, kind: Kind, key: str, content: bytes) -> None:
         """Keep an entry, in place of an older one. Where the place refuses, nothing is kept and `error` says why."""
         assert KEY.fullmatch(key)
         if self._is_away or len(content) > MOST_BYTES:
@@ -59,7 +60,7 @@ class Store:
         except PlaceError as error:
             self._failed("written", error)
 
-    def claim(self, kind: str, key: str) -> AbstractContextManager[None]:
+    def claim(self, kind: Kind, key: str) -> AbstractContextManager[None]:
         """Who makes an entry that takes long claims it, and looks for it again: see `Backend.claim`."""
         return self._backend.claim(kind, key)
 

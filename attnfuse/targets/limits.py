@@ -91,7 +91,7 @@ def listed(socs: tuple[str, ...]) -> str:
 
 def _is_too_old(mindspore: str) -> bool:
     """2.2.14 is, and so is 2.3.0rc1: a release candidate comes before its release, as in Python's version order."""
-    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?[.-]?(a|b|rc|dev)?", mindspore)
+    found = re.match(r"v?(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?[.-]?(a|b|rc|dev)?", mindspore)
     if found is None:
         return False
     release = (int(found[1]), int(found[2]), int(found[3] or 0))

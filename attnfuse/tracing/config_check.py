@@ -46,7 +46,7 @@ HARMLESS: Mapping[str, str] = {
 }
 
 #: How a version begins.
-_VERSION = re.compile(r"\d+(\.\d+)*")
+_VERSION = re.compile(r"\d{1,9}(\.\d{1,9})*")
 
 _VERSION_KEYS: Mapping[Library, str] = {"diffusers": "_diffusers_version", "transformers": "transformers_version"}
 

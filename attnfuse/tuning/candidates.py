@@ -199,5 +199,6 @@ def opened(content: bytes, contents: Contents, digests: KnownDigests, work: Path
         sets[int(number)][name] = value
     weights = Weights.of(component, source.seed, work)
     yardstick = Yardstick(Side(Model(component.parse()), weights.original), Inputs(sets, ()))
-    yardstick.recall(contents(source.exact))
+    if not yardstick.recall(contents(source.exact)):
+        raise ValueError("the float64 values are not those of this graph on these inputs")
     return Opened(source, yardstick, weights)

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Context
 from pathlib import Path
 
+from attnfuse import compiler
+from attnfuse.compiler import CompileRequest
 from attnfuse.component import Component
-from attnfuse.errors import InternalError, RequirementError, SourceError
+from attnfuse.errors import InternalError, RequirementError, SourceError, TraceError
 from attnfuse.incremental import Incremental
 from attnfuse.ir.graph import Model
 from attnfuse.pass_manager import Pass
-from attnfuse.policy import Policy, parse_policy
+from attnfuse.policy import Policy, SiteQuery, parse_policy
 from attnfuse.progress import Progress
 from attnfuse.report.units import human_seconds
 from attnfuse.targets import Target
-from attnfuse.tuning.choices import CHOICES, Assignment, Choice, said
+from attnfuse.tuning.choices import CHOICES, FORMULA, Assignment, Choice, said
 from attnfuse.tuning.laboratory import Bench, Made, Rewriting
 from attnfuse.tuning.result import Block, Fixed, Option, TunedComponent, Tuning, Uniform
 from attnfuse.tuning.search import Found, search
 from attnfuse.tuning.units import Group, Unit, groups_of, uniform, units_of
+from attnfuse.verify import data_files
 
 AS_COMPILED = "as compile decides by itself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to tune by: the budget of the relative error, and the inputs, files of each component or drawn ones."""
+    """What to tune by: the budget of the relative error, and the inputs, files of each component or drawn ones.
+
+    Of `base` the rules stay: what they say of a site is not chosen."""
 
     target: Target
     passes: Sequence[Pass]
@@ -38,6 +44,48 @@ class Request:
     work: Path
     tell: Callable[[str], None]
     progress: Progress
+    base: Policy = field(default_factory=Policy)
+
+
+def tune_source(
+    request: CompileRequest,
+    *,
+    budget: float,
+    seed: int,
+    data: Path | None,
+    tell: Callable[[str], None],
+    progress: Progress,
+) -> Tuning:
+    """Tune what a compile would be asked for, on the inputs of `data`, an .npz file or a folder, or drawn ones.
+
+    The request's policy stays. Raises as `tune` does and as a compile for the source, TraceError where a component
+    cannot be traced.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as folder,
+        compiler.loaded(request, Path(folder), progress) as source,
+    ):
+        work = Path(folder) / "values"
+        work.mkdir()
+        found = tune(
+            source.components,
+            Request(
+                target=request.target,
+                passes=source.passes,
+                budget=budget,
+                seed=seed,
+                data={} if data is None else data_files(data, source.names),
+                known=Incremental(request.cache, request.cache_key),
+                work=work,
+                tell=tell,
+                progress=progress,
+                base=request.policy,
+            ),
+        )
+    if source.failed:
+        name, reason = next(iter(source.failed.items()))
+        raise TraceError(f"component {name} cannot be traced, and nothing was written: {reason}.")
+    return found
 
 
 def tune(components: Iterable[Component], request: Request) -> Tuning:
@@ -50,29 +98,35 @@ def tune(components: Iterable[Component], request: Request) -> Tuning:
     request.known.identify(request.passes)
     tuned: list[TunedComponent] = []
     without: list[str] = []
+    sites: list[SiteQuery] = []
     for component in components:
         request.progress.stage(component.name, "tune")
         if request.data and not request.data.get(component.name):
             request.tell(f"warning: {component.name}: --data has no inputs for it; they are drawn")
-        found = _tuned(component, request)
+        found = _tuned(component, request, sites)
         if found is None:
             without.append(component.name)
             request.tell(f"{component.name}: its attention, if it has any, is the same by any policy; nothing to tune")
         else:
             tuned.append(found)
     request.known.tidy()
+    for rule in request.base.unmatched(sites):
+        request.tell(f"warning: the policy's {rule.label} matches no site")
     if not tuned:
         names = ", ".join(without)
         raise SourceError(
             f"nothing to tune: {names} has no attention that one policy gives another form than the next; attnfuse "
             "inspect tells what there is, and why."
         )
-    return Tuning(request.target, request.budget, request.seed, tuple(tuned), tuple(without))
+    return Tuning(request.target, request.budget, request.seed, tuple(tuned), tuple(without), request.base)
 
 
-def _tuned(component: Component, request: Request) -> TunedComponent | None:
-    rewriting = Rewriting(component, request.target, request.passes)
+def _tuned(component: Component, request: Request, sites: list[SiteQuery]) -> TunedComponent | None:
+    """The component's tuning, None where it has no choice; `sites` are told what rules may ask of its own."""
+    rewriting = Rewriting(component, request.target, request.passes, request.base)
     census = {choice: rewriting.by(Policy((choice.rule("*"),))) for choice in CHOICES}
+    asked = ((record.module, record.facts) for record in census[FORMULA].sites)
+    sites += [SiteQuery(component.asked_as, component.owner, *one) for one in asked]
     model = Model(component.parse())
     units = units_of(model, {choice: made.sites for choice, made in census.items()})
     groups = groups_of(units)
@@ -170,7 +224,7 @@ def _at_least(error: float) -> str:
 
 def _check(tuned: TunedComponent, rewriting: Rewriting, bench: Bench, best: Assignment, request: Request) -> None:
     """Raise InternalError where the written policy gives another graph than the one that was measured."""
-    alone = Tuning(request.target, request.budget, request.seed, (tuned,))
+    alone = Tuning(request.target, request.budget, request.seed, (tuned,), base=request.base)
     data = rewriting.by(parse_policy(alone.to_toml(), "policy.toml")).data
     if not bench.is_of(best, data):
         raise InternalError(

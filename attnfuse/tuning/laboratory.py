@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
 from attnfuse.serialisation import from_json
+from attnfuse.store.entries import KEY
+from attnfuse.store.kinds import Kind
 from attnfuse.targets import Target
 from attnfuse.tuning.candidates import Candidate, Measured, Weights, handed_over
 from attnfuse.tuning.choices import Assignment
@@ -32,7 +35,6 @@ from attnfuse.tuning.units import Unit, policy_for
 from attnfuse.verify.numbers.comparison import EXECUTORS, Side
 from attnfuse.verify.numbers.measuring import Inputs, Yardstick, inputs_of
 
-_ERROR, _EXACT, _ESTIMATE = "MeasuredError", "MeasuredExact", "MeasuredEstimate"
 _KEPT_BYTES = 2**23
 """Graphs of no more bytes are kept from their estimate until they are measured; larger ones are made again."""
 
@@ -48,15 +50,20 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """What is done to a component."""
+    """What is done to a component. Rules of `base` stay as they are."""
 
     component: Component
     target: Target
     passes: Sequence[Pass]
+    base: Policy = field(default_factory=Policy)
 
     def by(self, policy: Policy) -> Made:
-        """Its graph by a policy. Raises as `rewrite` does, and SourceError where its time cannot be estimated."""
-        rewritten, data = rewrite(self.component, policy, self.target, self.passes)
+        """Its graph by a policy for what the base leaves open.
+
+        Raises as `rewrite` does, and SourceError where its time cannot be estimated.
+        """
+        whole = self.base.filled_in(policy.rules)
+        rewritten, data = rewrite(self.component, whole, self.target, self.passes)
         after = rewritten.cost.after
         if after is None:
             raise SourceError(
@@ -73,6 +80,25 @@ class Estimated:
     digest: str
     seconds: float
     data: bytes | None
+
+
+def _estimate(kept: bytes | None) -> Estimated | None:
+    """What a cache tells of an assignment; None for what says nothing of the kind."""
+    try:
+        digest, seconds = json.loads(kept or b"")
+    except (RecursionError, TypeError, ValueError):
+        return None
+    is_one = isinstance(digest, str) and isinstance(seconds, float) and math.isfinite(seconds) and KEY.fullmatch(digest)
+    return Estimated(digest, seconds, None) if is_one else None
+
+
+def _error(kept: bytes | None) -> float | None:
+    """The error that a cache tells of, infinite where something overflows; None for what is none."""
+    try:
+        error = float(kept or b"")
+    except ValueError:
+        return None
+    return error if error >= 0 else None
 
 
 @dataclass(slots=True)
@@ -122,7 +148,9 @@ class Bench:
         """A result that was made already."""
         kept = made.data if len(made.data) <= _KEPT_BYTES else None
         self.estimates[assignment] = found = Estimated(hashlib.sha256(made.data).hexdigest(), made.seconds, kept)
-        self.known.keep(_ESTIMATE, self._key_of(assignment), json.dumps([found.digest, found.seconds]).encode())
+        self.known.keep(
+            Kind.MEASURED_ESTIMATE, self._key_of(assignment), json.dumps([found.digest, found.seconds]).encode()
+        )
 
     def seconds(self, assignment: Assignment) -> float:
         """See `search.Laboratory`."""
@@ -137,7 +165,7 @@ class Bench:
         for assignment in assignments:
             digest = self._estimated(assignment).digest
             is_known = digest in self.errors or digest in self.asked
-            if not is_known and self.known.told(_ERROR, [self.of, digest]) is None:
+            if not is_known and _error(self.known.told(Kind.MEASURED_ERROR, [self.of, digest])) is None:
                 asked[digest] = assignment
         if not asked:
             return
@@ -156,7 +184,7 @@ class Bench:
         }
         for digest, result in dispatch.done(dispatch.CANDIDATE, candidates):
             self.measured[digest] = error = from_json(Measured, result).error
-            self.known.keep(_ERROR, [self.of, digest], repr(error).encode())
+            self.known.keep(Kind.MEASURED_ERROR, [self.of, digest], repr(error).encode())
             self.yardstick.did()
 
     def error(self, assignment: Assignment, what: str) -> float:
@@ -181,12 +209,11 @@ class Bench:
 
     def _estimated(self, assignment: Assignment) -> Estimated:
         if assignment not in self.estimates:
-            told = self.known.told(_ESTIMATE, self._key_of(assignment))
-            if told is None:
+            estimated = _estimate(self.known.told(Kind.MEASURED_ESTIMATE, self._key_of(assignment)))
+            if estimated is None:
                 self.take(assignment, self._made(assignment))
             else:
-                digest, seconds = json.loads(told)
-                self.estimates[assignment] = Estimated(digest, seconds, None)
+                self.estimates[assignment] = estimated
         return self.estimates[assignment]
 
     def _key_of(self, assignment: Assignment) -> list[str]:
@@ -194,7 +221,9 @@ class Bench:
         said = [[unit.module, choice.settings] for unit, choice in zip(self.units, assignment, strict=True)]
         passes = [f"{type(step).__module__}.{type(step).__qualname__} {step!r}" for step in self.rewriting.passes]
         component, target = self.rewriting.component, self.rewriting.target
-        return [self.of, json.dumps([component.name, component.owner, said, passes, target.runtime, target.soc])]
+        base = [repr(rule) for rule in self.rewriting.base.rules]
+        told = [component.name, component.owner, said, passes, target.runtime, target.soc, base]
+        return [self.of, json.dumps(told)]
 
     def _made(self, assignment: Assignment) -> Made:
         return self.rewriting.by(policy_for(self.rewriting.component.asked_as, self.units, assignment))
@@ -203,13 +232,13 @@ class Bench:
         if estimated.digest in self.measured:
             return self.measured[estimated.digest]
         key = [self.of, estimated.digest]
-        told = self.known.told(_ERROR, key)
+        told = _error(self.known.told(Kind.MEASURED_ERROR, key))
         if told is not None:
-            return float(told)
+            return told
         self._recall_exact()
         graph = Model(codec.parse(self._data(assignment), self.rewriting.component.where))
         error = self.yardstick.error(Side(graph, self.weights.rewritten))
-        self.known.keep(_ERROR, key, repr(error).encode())
+        self.known.keep(Kind.MEASURED_ERROR, key, repr(error).encode())
         return error
 
     def _data(self, assignment: Assignment) -> bytes:
@@ -220,8 +249,8 @@ class Bench:
         """The original's float64 values, as an earlier run has them; else they are run, and kept."""
         if self.yardstick.is_known:
             return
-        kept = self.known.told(_EXACT, [self.of])
-        if kept is not None:
-            self.yardstick.recall(kept)
-        elif self.known.keeps and (made := self.yardstick.kept()) is not None:
-            self.known.keep(_EXACT, [self.of], made)
+        kept = self.known.told(Kind.MEASURED_EXACT, [self.of])
+        if kept is not None and self.yardstick.recall(kept):
+            return
+        if self.known.keeps and (made := self.yardstick.kept()) is not None:
+            self.known.keep(Kind.MEASURED_EXACT, [self.of], made)

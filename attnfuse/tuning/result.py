@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from attnfuse.decisions import SiteFacts
 from attnfuse.names import counted
+from attnfuse.policy import Policy, rule_document
 from attnfuse.report.units import human_seconds
 from attnfuse.serialisation import Number, to_json
 from attnfuse.targets import Target
@@ -22,6 +23,7 @@ SCHEMA: Final = "attnfuse.tuning/1"
 FIRST: Final = "# Written by attnfuse tune"
 """What a file begins with that may be written over."""
 _WIDTH = 118
+_GIVEN = "as the policy has it that was given, and not chosen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,15 @@ class TunedComponent:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """All that was tuned, for a target. `without` are components without a choice."""
+    """All that was tuned, for a target. `without` are components without a choice; rules of `base` stay, and are in
+    the policy."""
 
     target: Target
     budget: float
     seed: int
     components: tuple[TunedComponent, ...]
     without: tuple[str, ...] = ()
+    base: Policy = field(default_factory=Policy)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for a JSON encoder."""
@@ -125,9 +129,29 @@ class Tuning:
             "# Errors are measured, end to end, relative to float64 (L2, of the worst output). Times are estimated,",
             "# lower bounds by the rules of docs/cost.md: nothing was run on a device.",
         ]
+        lines += _defaults(self.base)
         for component in self.components:
             lines += ["", *_lines(component, self.budget)]
+        lines += _kept(self.base)
         return "\n".join(lines) + "\n"
+
+
+def _defaults(base: Policy) -> Iterator[str]:
+    for rule in base.rules:
+        if rule.is_default:
+            yield from ("", f"# {_GIVEN}", "[defaults]", *_settings(rule_document(rule)))
+
+
+def _kept(base: Policy) -> Iterator[str]:
+    """The rules of the policy that was given, which come last and so win, and its options of passes."""
+    rules = [rule for rule in base.rules if not rule.is_default]
+    for number, rule in enumerate(rules):
+        yield from ("", *([] if number else [f"# {_GIVEN}"]), "[[rules]]", *_settings(rule_document(rule)))
+    steps: dict[str, dict[str, Any]] = {}
+    for option in base.options:
+        steps.setdefault(option.step, {})[option.option] = option.value
+    for step, values in steps.items():
+        yield from ("", f"[pass.{_text(step)}]", *_settings(values))
 
 
 def _lines(component: TunedComponent, budget: float) -> Iterator[str]:
@@ -240,9 +264,18 @@ def _wrapped(text: str) -> Iterator[str]:
     yield line
 
 
-def _settings(settings: dict[str, bool | str]) -> Iterator[str]:
+def _settings(settings: Mapping[str, Any]) -> Iterator[str]:
     for key, value in settings.items():
-        yield f"{key} = {_text(value) if isinstance(value, str) else str(value).lower()}"
+        yield f"{key} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    """A value of TOML; but for tables and dates JSON's are."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_text(key)} = {_value(one)}" for key, one in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _text(value: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.output import FileDigest, OutputStage, place
 from attnfuse.store.entries import FORMAT, key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from tests.support.waiting import tick
 
@@ -116,7 +117,7 @@ def test_a_tree_is_its_names_and_contents(tmp_path: Path) -> None:
     assert KnownDigests(store).tree(tmp_path / "copy") == first, "where it lies does not count"
     lie = key_of("a lie")
     for entry in (tmp_path / "cache" / FORMAT / "trees").iterdir():
-        store.put("trees", entry.name, lie.encode())
+        store.put(Kind.TREES, entry.name, lie.encode())
     assert KnownDigests(store).tree(tree) == lie
     assert KnownDigests(store, trusting=False).tree(tmp_path / "copy") == first
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,24 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below the folder, hidden ones too."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def store_address() -> Iterator[str]:
+    """The address of an object store."""
+    from tests.support.object_store import served  # moto, which few need
+
+    with served() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(store_address: str) -> Iterator[str]:
+    """The URL of a cache in a bucket of its own, whose client is told where it is."""
+    from tests.support.object_store import bucket_in
+
+    with bucket_in(store_address) as url:
+        yield url
 
 
 NAMES = ["unet", "vae_decoder", "vae_encoder"]

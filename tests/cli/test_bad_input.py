@@ -148,6 +148,7 @@ BAD: dict[str, tuple[Maker, int, str]] = {
     "policy that is not there": (good("--policy", "absent.toml"), 2, r"the policy absent\.toml cannot be read"),
     "bad requirement": (good("--require", "fuse==sites"), 2, r"unknown count 'fuse'; did you mean 'fused'"),
     "empty pattern": (good("--no-flash", ""), 2, r"--no-flash needs a pattern"),
+    "pattern that is too long": (good("--no-flash", "[" * 1_001), 2, r"a pattern of 1001 characters, '\[+…'.*a glob"),
     "unknown option": (good("--sock", "ascend910b"), 2, r"No such option.*--soc"),
     "unknown soc": (good("--soc", "ascend911"), 2, r"'ascend911' is not one of"),
     "report in no folder": (good("--report", "/proc/attnfuse/r.json"), 2, r"/proc/attnfuse/r\.json cannot be written"),

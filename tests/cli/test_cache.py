@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse.store.entries import FORMAT, key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from tests.cli.conftest import Command
 
@@ -19,7 +20,7 @@ DAY = 86400
 def cache(tmp_path: Path) -> Path:
     """Entries of ten, twenty and thirty days, each of some hundred bytes, and one of today."""
     store = Store(tmp_path / "cache")
-    for days, kind in ((0, "graphs"), (10, "graphs"), (20, "traces"), (30, "traces")):
+    for days, kind in ((0, Kind.GRAPHS), (10, Kind.GRAPHS), (20, Kind.TRACES), (30, Kind.TRACES)):
         store.put(kind, key_of(str(days)), b"x" * 100)
         path = tmp_path / "cache" / FORMAT / kind / key_of(str(days))
         os.utime(path, (time.time() - days * DAY - 60,) * 2)

@@ -6,11 +6,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import itertools
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -23,6 +25,8 @@ from attnfuse import cli, incremental, output
 from attnfuse.store.entries import FORMAT
 from attnfuse.store.store import Store
 from tests.cli.conftest import Answer, Command, tree
+from tests.farm.conftest import write_pipeline
+from tests.support.console import ROOT, environment
 from tests.support.split import write_split
 from tools.fuzz.kills import damaged
 
@@ -269,6 +273,37 @@ def test_a_clock_that_was_set(compile_: Compile, now: int, monkeypatch: pytest.M
         compile_.run({})
         assert compile_.made() == compile_.sound
     assert compile_.made() == compile_.sound
+
+
+def test_a_clock_that_goes_backwards(compile_: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each look it is an hour earlier, as where a host is set by one that is wrong."""
+    looks = itertools.count()
+
+    def now() -> float:
+        return 2_000_000_000.0 - 3600 * next(looks)
+
+    clock = SimpleNamespace(time=now, time_ns=lambda: int(now() * 1e9), sleep=lambda _: None, monotonic=time.monotonic)
+    with monkeypatch.context() as patch:
+        for module in ("attnfuse.store.store.time", "attnfuse.cache.digests.time", "attnfuse.store.folder.time"):
+            patch.setattr(module, clock)
+        for _ in range(3):
+            compile_.run(compile_.other)
+            assert compile_.made() == compile_.sound
+    assert next(looks) > 3
+    assert compile_.made() == compile_.sound
+
+
+@pytest.mark.mindspore
+def test_a_trace_whose_worker_is_killed(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel does it where memory runs out: a signal to a process that is there."""
+    source = write_pipeline(tmp_path / "killed")
+    hungry = ROOT / "tests" / "support" / "hungry"
+    monkeypatch.setenv("PYTHONPATH", f"{hungry}{os.pathsep}{environment()['PYTHONPATH']}")
+    answer = command("compile", source, "-o", tmp_path / "out", "--cache-dir", tmp_path / "cache")
+    assert answer.code == 3
+    assert "component unet: the tracing process was killed by SIGKILL; " in answer.error
+    assert not (tmp_path / "out").exists()
+    assert list(damaged(tmp_path / "cache")) == []
 
 
 def test_a_verification_whose_worker_is_killed(compile_: Compile, monkeypatch: pytest.MonkeyPatch) -> None:

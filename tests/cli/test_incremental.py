@@ -22,6 +22,7 @@ from attnfuse.errors import TraceError
 from attnfuse.output import digest, identity
 from attnfuse.progress import Silent
 from attnfuse.store.entries import FORMAT
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from attnfuse.tracing.demo import write_json
@@ -318,9 +319,9 @@ def test_check_makes_again_what_the_cache_tells_of(command: Command, source: Pat
     flip_last_byte(graph)
     store = Store(cache)
     for entry in (cache / FORMAT / "KnownGraph").iterdir():
-        told = store.get("KnownGraph", entry.name)
+        told = store.get(Kind.KNOWN_GRAPH, entry.name)
         assert told is not None
-        store.put("KnownGraph", entry.name, told.replace(was, digest(graph).sha256.encode()))
+        store.put(Kind.KNOWN_GRAPH, entry.name, told.replace(was, digest(graph).sha256.encode()))
     answer = command("compile", source, "-o", tmp_path / "out", "--cache-dir", cache)
     assert stages(answer) == ["trace from cache", "hashing inputs", "unchanged"]
     answer = command("compile", source, "-o", tmp_path / "out", "--cache-dir", cache, "--check")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from attnfuse import incremental
 from attnfuse.cache import traces as traces_package
@@ -16,29 +15,8 @@ from tests.cli.conftest import Answer, Command, tree
 from tests.farm.conftest import write_pipeline
 from tests.support.tracer import Tracer, stand_in
 
-BUCKET = "farm"
 MADE = ["tracing", "hashing inputs", "fusing", "writing weights"]
 RECALLED = ["trace from cache", "hashing inputs", "fusing", "writing weights"]
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    settings = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
-    for name, value in {**settings, "AWS_DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    system = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
-    system.mkdir(BUCKET)
-    yield f"s3://{BUCKET}/cache"
-    system.rm(BUCKET, recursive=True)
 
 
 @pytest.fixture

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnfuse import cli
+from attnfuse import cli, compiler
+from attnfuse.compiler import CompileRequest
+from attnfuse.errors import SourceError
 from attnfuse.policy import read_policy
+from attnfuse.tuning import jobs
 from tests.cli.conftest import Answer, Command
 from tests.tuning.graphs import overflowing
 
@@ -77,6 +80,45 @@ def test_a_budget_that_nothing_keeps(run: Command, source: Path, tmp_path: Path)
     assert not (tmp_path / "p.toml").exists()
 
 
+def test_rules_that_are_given_stay(run: Command, source: Path, tmp_path: Path) -> None:
+    own, policy = tmp_path / "own.toml", tmp_path / "policy.toml"
+    own.write_text('[[rules]]\nmatch = "unet.blocks.0.attn1"\nflash = false\n')
+    tuned = run("tune", source, "--budget", "1e-3", "--policy", own, "-o", policy, *SOC, "--json")
+    assert tuned.code == 0, tuned.err
+    (component,) = tuned.document["components"]
+    assert component["fixed"] == [{"form": "the formula", "modules": ["blocks.0.attn1"]}]
+    compiled = run("compile", source, "-o", tmp_path / "out", "--policy", policy, "--strict-policy", *SOC, "--json")
+    assert compiled.code == 0, compiled.err
+    (entry,) = compiled.document["components"]
+    assert entry["cost"]["after"]["seconds"] == component["seconds"]
+    (site,) = [site for site in entry["sites"] if site["id"] == "unet/blocks.0.attn1"]
+    assert (site["status"], site["rule"]) == ("kept", 'policy.toml rules[2] (match = "unet.blocks.0.attn1")')
+
+
+def test_what_is_tuned_is_what_compile_would_be_asked_for(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CompileRequest] = []
+
+    def refused(request: CompileRequest, **_: object) -> None:
+        asked.append(request)
+        raise SourceError("asked.")
+
+    monkeypatch.setattr(jobs, "tune_source", refused)
+    monkeypatch.setattr(compiler, "inspect", lambda request, _: refused(request))
+    options = (
+        *("--component", "unet", "--dtype", "float32", "--batch", "2", "--height", "64", "--sequence-length", "99"),
+        *("--ip-adapter", "a.safetensors@0.5", "--vae", "other", "--variant", "fp16", "--lora", "b.safetensors:0.5"),
+        *("--textual-inversion", "c.safetensors", "--offline", "--strict-config", "--trace", "whole", *SOC),
+        *("--cache-dir", tmp_path / "cache"),
+    )
+    assert run("tune", "pipeline", "--budget", "1e-3", "-o", tmp_path / "p.toml", *options).code == 3
+    assert run("inspect", "pipeline", *options, "--jobs", "1").code == 3
+    tuned, inspected = asked
+    assert tuned == inspected
+    assert tuned.fetch.ip_adapter == "a.safetensors@0.5"
+
+
 @pytest.mark.parametrize("budget", ["0", "-1", "nan", "inf", "small"])
 def test_a_budget_is_a_positive_number(run: Command, source: Path, tmp_path: Path, budget: str) -> None:
     answer = run("tune", source, "--budget", budget, "-o", tmp_path / "p.toml")
@@ -94,6 +136,8 @@ def test_what_is_refused_before_the_work(run: Command, source: Path, tmp_path: P
         (2, "is a folder; name a file", ("-o", tmp_path)),
         (2, "cannot be written", ("-o", tmp_path / "nowhere" / "p.toml")),
         (2, "would lie in or over", ("-o", source)),
+        (2, "would lie in or over", ("-o", own, "--policy", own)),
+        (2, "nowhere.toml cannot be read", ("--policy", tmp_path / "nowhere.toml")),
         (2, "lacks context", ("--data", tmp_path / "few.npz")),
         (3, "is no .npz file", ("--data", tmp_path / "text.npz")),
         (3, "does not exist", ("--data", tmp_path / "nowhere.npz")),

@@ -19,7 +19,7 @@ from attnfuse.serialisation import parse_json
 from attnfuse.tracing.demo import write_json
 from tests.support.checkpoints import SD21_UNET
 from tests.support.console import inside
-from tests.support.tracer import Tracer, stand_in, write_weights
+from tests.support.tracer import Trace, Tracer, stand_in, write_weights
 
 
 class Here:
@@ -42,21 +42,30 @@ class Here:
 def tracer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Tracer:
     """What traces; the sources of what does are of long ago."""
     found = Tracer()
-    stand_in(monkeypatch, found)
-    sources = tmp_path / "sources"
-    sources.mkdir()
+    trace_by(found, monkeypatch, tmp_path / "sources")
+    return found
+
+
+def trace_by(tracer: Trace, patch: pytest.MonkeyPatch, sources: Path) -> None:
+    """Have that trace; its sources are a module of long ago in that folder."""
+    stand_in(patch, tracer)
+    sources.mkdir(parents=True)
     (sources / "module.py").write_text("")
     os.utime(sources / "module.py", (0, 0))
-    monkeypatch.setattr(traces_package, "_sources", lambda: [sources])
-    monkeypatch.setattr(traces_package, "version", lambda name: "1.0")
-    monkeypatch.setattr(incremental, "_places", lambda name: [sources])
-    monkeypatch.setattr(perform_package, "_known", {})
-    return found
+    patch.setattr(traces_package, "_sources", lambda: [sources])
+    patch.setattr(traces_package, "version", lambda name: "1.0")
+    patch.setattr(incremental, "_places", lambda name: [sources])
+    patch.setattr(perform_package, "_known", {})
 
 
 @pytest.fixture
 def compiles_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiles of a batch are run in this process, one after the other, and import nothing again."""
+    compile_here(monkeypatch)
+
+
+def compile_here(patch: pytest.MonkeyPatch) -> None:
+    """See the fixture."""
 
     def run(commands: Mapping[str, Sequence[str]], count: int, settings: object) -> Iterator[tuple[str, Ended]]:
         for name, command in commands.items():
@@ -64,7 +73,7 @@ def compiles_here(monkeypatch: pytest.MonkeyPatch) -> None:
             done = inside(*command[3:])
             yield name, Ended(done.returncode, done.stdout, done.stderr, 1.0)
 
-    monkeypatch.setattr(batch, "run_each", run)
+    patch.setattr(batch, "run_each", run)
 
 
 def write_pipeline(folder: Path) -> Path:

@@ -43,7 +43,7 @@ class Run:
     ) -> Outcome:
         self.said.clear()
         shared = [f"--cache-dir={self.place / cache}"]
-        entries = entries_of(BatchFile(tuple(compiles), None), self.place / "batch.toml", shared)
+        entries = entries_of(BatchFile(tuple(enumerate(compiles, 1)), None), self.place / "batch.toml", shared)
         how = How(workers, 1, {}, tool, lambda done, total, what: self.said.append((done, total, what)), of_cluster)
         return run_batch(entries, BatchState(self.place / "state"), how)
 
@@ -153,7 +153,7 @@ def test_one_that_fails_keeps_none_of_the_others(run: Run, tracer: Tracer, monke
 def test_the_exit_code_is_that_of_the_worst(run: Run, codes: Sequence[int], code: int) -> None:
     graph = write_split(run.place / "g")
     shared = {"source": str(graph), "output": str(run.place / "out.mindir")}
-    (entry,) = entries_of(BatchFile((shared,), None), run.place / "batch.toml", [])
+    (entry,) = entries_of(BatchFile(((1, shared),), None), run.place / "batch.toml", [])
     outcome = Outcome([Result(entry, found) for found in codes])
     assert outcome.code == outcome.to_json()["exit_code"] == code
     assert Answer() == Answer("")

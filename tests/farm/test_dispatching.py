@@ -11,8 +11,8 @@ import pytest
 
 from attnfuse import dispatch
 from attnfuse.farm.dispatching import Dispatching
-from attnfuse.farm.station import CONTENTS
 from attnfuse.farm.units import Answer
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 
 
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def contents(store: Store) -> list[str]:
-    return [one.key for one in store.listed() if one.kind == CONTENTS]
+    return [one.key for one in store.listed() if one.kind == Kind.CONTENTS]
 
 
 def test_results_come_by_name_and_what_was_not_done_is_told_once(store: Store) -> None:
@@ -59,7 +59,7 @@ def test_contents_are_there_as_long_as_they_are_needed(store: Store) -> None:
     with Dispatching(Halving(), store, pytest.fail) as dispatching:
         digest = dispatching.put(b"content")
         assert dispatching.put(b"content") == digest
-        assert store.get(CONTENTS, digest) == b"content"
+        assert store.get(Kind.CONTENTS, digest) == b"content"
         dispatching.put(b"another")
         assert len(contents(store)) == 2
     assert contents(store) == []

@@ -11,10 +11,11 @@ from attnfuse import incremental
 from attnfuse.errors import MemoryLimitError
 from attnfuse.farm import perform as perform_package
 from attnfuse.farm.perform import perform
-from attnfuse.farm.station import CONTENTS, Station, made_here
+from attnfuse.farm.station import Station, made_here
 from attnfuse.farm.units import Answer, Unit
 from attnfuse.serialisation import parse_json
 from attnfuse.store.entries import key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 
 
@@ -37,14 +38,14 @@ def unit(place: Path, made_by: Mapping[str, str] | None = None, kind: str = "ech
 
 
 def test_a_kind_does_it_with_what_is_in_the_cache(tmp_path: Path) -> None:
-    Store(tmp_path).put(CONTENTS, key_of(b"known"), b"known")
+    Store(tmp_path).put(Kind.CONTENTS, key_of(b"known"), b"known")
     answer = done(unit(tmp_path, made_here()).text)
     assert answer == Answer("", {"asked": {"number": 1}, "content": "known"})
 
 
 def test_a_content_that_is_not_there_or_another(tmp_path: Path) -> None:
     assert "does not find in the cache what it is to work on" in done(unit(tmp_path).text).error
-    Store(tmp_path).put(CONTENTS, key_of(b"known"), b"another")
+    Store(tmp_path).put(Kind.CONTENTS, key_of(b"known"), b"another")
     assert "does not find in the cache what it is to work on" in done(unit(tmp_path).text).error
 
 

@@ -17,6 +17,7 @@ from attnfuse import errors
 from attnfuse.errors import (
     AttnfuseError,
     InternalError,
+    OutputError,
     PolicyError,
     RequirementError,
     SourceError,
@@ -29,6 +30,8 @@ from attnfuse.progress import Silent
 from attnfuse.tracing.contract import Fetch
 from tests.support.graphs import transformer
 from tests.support.waiting import PATIENCE
+from tests.tuning.graphs import overflowing
+from tests.tuning.graphs import tune as tuned
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +52,8 @@ def test_importing_attnfuse_imports_next_to_nothing() -> None:
 
 def test_the_package_has_just_these() -> None:
     assert attnfuse.compile is front.compile
-    assert attnfuse.Outcome is outcome.Outcome
+    assert attnfuse.tune is front.tune
+    assert (attnfuse.Outcome, attnfuse.Tuned) == (outcome.Outcome, outcome.Tuned)
     with pytest.raises(AttributeError, match="no attribute 'compil'"):
         attnfuse.compil  # noqa: B018
 
@@ -79,6 +83,48 @@ def test_mistakes_are_reported_at_once(keywords: dict[str, Any], kind: type[Attn
         attnfuse.compile(object(), None, **keywords)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "kind", "message"),
+    [
+        ({"budget": 0}, UsageError, "the budget 0 is no relative error; give a number above 0"),
+        ({"budget": float("nan")}, UsageError, "is no relative error"),
+        ({"budget": float("inf")}, UsageError, "is no relative error"),
+        ({"runtime": "ms"}, UsageError, "runtime 'ms' is not one of lite, mindspore"),
+        ({"soc": "911"}, UsageError, "'911' is not one of ascend310p"),
+        ({"policy": {"default": {}}}, PolicyError, "did you mean 'defaults'"),
+        ({"dtype": "float32"}, UsageError, "dtype is for what is on disk"),
+        ({}, UsageError, "of type object, is no mindone pipeline or model"),
+    ],
+)
+def test_mistakes_in_tuning_are_reported_at_once(
+    keywords: dict[str, Any], kind: type[AttnfuseError], message: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        attnfuse.tune(object(), **{"budget": 1e-3, "progress": "never", **keywords})
+    assert message in str(caught.value)
+
+
+def test_a_policy_is_found_as_on_the_command_line_and_compiled_by(tmp_path: Path) -> None:
+    source = overflowing().write(tmp_path / "unet.mindir")
+    found = attnfuse.tune(source, budget=1e-3, soc="310P3", progress="never")
+    assert found.text == tuned(source, 1e-3).to_toml()
+    assert found.document["schema"] == "attnfuse.tuning/1"
+    assert repr(found).startswith("<Tuned: unet: off by ")
+    assert found.warnings == ()
+    compiled = attnfuse.compile(source, None, soc="310P3", progress="never", policy=found.policy)
+    assert (compiled.report.totals.sites, compiled.report.totals.fused) == (4, 3)
+    found.write(tmp_path / "policy.toml")
+    assert (tmp_path / "policy.toml").read_text() == found.text
+    with pytest.raises(OutputError, match="is a folder"):
+        found.write(tmp_path)
+    pinned = [{"match": "unet.blocks.0.attn1", "flash": False}, {"match": "nowhere", "flash": False}]
+    kept = attnfuse.tune(source, budget=1e-3, soc="310P3", progress="never", policy=pinned)
+    assert kept.document["components"][0]["fixed"] == [{"form": "the formula", "modules": ["blocks.0.attn1"]}]
+    (warning,) = kept.warnings
+    assert warning in repr(kept)
+    assert 'policy rules[1] (match = "nowhere") matches no site' in warning
 
 
 def test_an_output_that_cannot_be(tmp_path: Path) -> None:

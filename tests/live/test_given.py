@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from attnfuse.errors import PolicyError
 from attnfuse.live import front
 from attnfuse.live.given import NOT_GIVEN, given_policy
 from attnfuse.policy import PassOption, SiteQuery
@@ -62,3 +63,10 @@ def test_options_of_passes_come_with_the_policy() -> None:
 
 def test_left_out_it_is_not_given() -> None:
     assert (front.compile.__kwdefaults__ or {})["force_cast_dtype"] is NOT_GIVEN
+
+
+@pytest.mark.parametrize("given", [{"policy": [{"match": "[" * 1_001, "flash": False}]}, {"no_flash": ["[" * 1_001]}])
+def test_patterns_longer_than_any_path(given: dict[str, Any]) -> None:
+    whole: dict[str, Any] = {"policy": None, "no_flash": (), **given}
+    with pytest.raises(PolicyError, match=r"a pattern of 1001 characters, '\[+…', and no module's path is longer"):
+        given_policy(whole["policy"], NOT_GIVEN, whole["no_flash"])

@@ -74,6 +74,16 @@ def test_a_call_on_the_pipeline_reaches_what_has_no_setter(told: Any) -> None:
     assert rules_of(no_cast, "text_encoder") == {("kept", None, "--force-cast-dtype none")}
 
 
+def test_a_live_cell_is_tuned_and_left_as_it_was(told: Any) -> None:
+    document, is_unchanged = told["tuned"]
+    assert is_unchanged
+    (component,) = document["components"]
+    assert component["error"] <= document["budget"]
+    assert component["drawn_weights"] == 0
+    (entry,) = told["by what was tuned"]["components"]
+    assert entry["cost"]["after"]["seconds"] == component["seconds"]
+
+
 def test_policy_comes_after_what_is_set(told: Any) -> None:
     report = told["single"]
     label = "vae: set_flash_attention_force_cast_dtype(None)"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnfuse import calls
+from attnfuse.errors import TraceError
 from attnfuse.live.settings import live_rules
 from attnfuse.policy import Policy, SiteQuery
 
@@ -198,6 +199,13 @@ def test_rules_about_cells_that_are_not_compiled_are_no_slips() -> None:
     policy = Policy(live_rules({"vae": uniform(None)}, "pipe."))
     assert policy.rules
     assert policy.unmatched([]) == ()
+
+
+def test_a_path_longer_than_a_pattern_may_be() -> None:
+    """A glob of so many characters would be read for minutes."""
+    assert live_rules({"unet": FakeModel({"x" * 900: Cell(None)})}, "pipe.")
+    with pytest.raises(TraceError, match=r"^pipe\.unet\.x+… is a path of 1006 characters, .*\.$"):
+        live_rules({"unet": FakeModel({"x" * 1_001: Cell(None)})}, "pipe.")
 
 
 _SETTINGS = st.fixed_dictionaries(

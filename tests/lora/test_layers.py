@@ -87,6 +87,27 @@ def test_scales(tmp_path: Path) -> None:
     assert [layer.scale for layer in layers(tmp_path, peft({"text_encoder": encoder}))] == [1.0, 4 / 3]
 
 
+def test_a_pattern_that_takes_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attnfuse.lora.layers._SECONDS", 0.05)
+    text = json.dumps({"unet.lora_alpha": 7, "unet.alpha_pattern": {"(?R)": 8}})
+    with pytest.raises(SourceError, match=r"'\(\?R\)' in alpha_pattern, which takes longer .* the layer 'a'; "):
+        layers(tmp_path, peft({"unet": [("a", SHAPE)]}), lora_adapter_metadata=text)
+
+
+def test_patterns_of_layers(tmp_path: Path) -> None:
+    """PEFT's: of the whole name or of its last parts; counts, and names in place of patterns."""
+    three = [(name, SHAPE) for name in ("a.0.to_q", "a.12.to_q", "b.to_q")]
+    for pattern, scales in (
+        (r"a\.\d{1,2}\.to_q", [8 / 3, 2.0, 1.0]),
+        (r"^\w\.12\.(to_q|to_k)$", [7 / 3, 2.0, 1.0]),
+        ("to_q", [8 / 3, 2.0, 8 / 7]),
+        ("o_q", [7 / 3, 7 / 4, 1.0]),
+    ):
+        text = json.dumps({"unet.lora_alpha": 7, "unet.alpha_pattern": {pattern: 8}})
+        found = layers(tmp_path, peft({"unet": three}), lora_adapter_metadata=text)
+        assert [layer.scale for layer in found] == scales, pattern
+
+
 def test_pefts_own_file(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"written by PEFT, and \S+adapter_config\.json is missing"):
         layers(tmp_path, pair("base_model.model.a.to_q"))
@@ -104,6 +125,17 @@ def test_pefts_own_file(tmp_path: Path) -> None:
         ('{"lora_alpha": "8"}', "no finite number"),
         ('{"lora_alpha": 8, "alpha_pattern": {"a": -Infinity}}', "no finite number"),
         ('{"lora_alpha": 8, "alpha_pattern": {"(": 4}}', r"has '\(' in alpha_pattern, which is no pattern"),
+        (f'{{"lora_alpha": 8, "alpha_pattern": {{"{"(" * 900}": 4}}}}', r"in alpha_pattern, which is no pattern"),
+        (f'{{"lora_alpha": 8, "alpha_pattern": {{"{"a" * 1_001}": 4}}}}', r"alpha_pattern, which is longer than 1000"),
+        (
+            '{"lora_alpha": 8, "alpha_pattern": {"((a{99}){99}){99}": 4}}',
+            r"or counts what is counted; write the layers",
+        ),
+        ('{"lora_alpha": 8, "alpha_pattern": {"a{999999}": 4}}', r"or counts what is counted; write"),
+        (
+            '{"lora_alpha": 8, "alpha_pattern": {"(?R)": 4}}',
+            r"which takes longer than a second to hold to the layer 'b",
+        ),
         ('{"lora_alpha": 8, "init_lora_weights": "pissa_niter_4"}', "says init_lora_weights 'pissa_niter_4': the LoRA"),
         ("[8]", r"adapter_config\.json is no JSON object"),
         ("[" * 100_000, r"adapter_config\.json cannot be read: \S.*nested too deeply"),

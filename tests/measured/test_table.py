@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from attnfuse import cli
+from attnfuse.cost.program import NotEstimated
+from attnfuse.measured import compare
 from attnfuse.measured.records import SCHEMA
 from tests.support.measured import Measured
 
@@ -37,11 +39,15 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines()]
 
 
-def test_the_page_shows_what_is_printed(shown: Shown, given: Measured) -> None:
+def _not_estimated(*_: object) -> None:
+    raise NotEstimated("sizes are left to run time: sample is float16[2, -1, 256]")
+
+
+def test_the_page_shows_what_is_printed(shown: Shown, given: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     code, printed, _ = shown()
     assert code == 0
     blocks = re.findall(r"^```text\n(.*?)^```$", _PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    whole, other = blocks
+    whole, other, nothing = blocks
     assert lines(whole) == lines(printed)
     # What is told where the folder is another's, or lacks something.
     given.index(board="Ascend310P3", versions={"cann": "8.2.RC1"})
@@ -51,6 +57,17 @@ def test_the_page_shows_what_is_printed(shown: Shown, given: Measured) -> None:
     table.write_text(table.read_text().replace(",4,", ",5,"))
     _, printed, _ = shown()
     assert [line for line in lines(printed) if line not in lines(whole)] == lines(other)
+    # Where nothing ran; where sizes are open, and nothing is estimated; where a component was left out.
+    for file in given.unet.iterdir():
+        file.unlink()
+    given.index(board="Ascend999", versions={})
+    told = lines(shown()[1])
+    with monkeypatch.context() as patched:
+        patched.setattr(compare, "tally", _not_estimated)
+        told += [line for line in lines(shown()[1]) if line not in told]
+    given.index(board=None, versions={}, components=[])
+    told += lines(shown()[1])[1:]
+    assert told == lines(nothing)
 
 
 def test_the_document(shown: Shown) -> None:

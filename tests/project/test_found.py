@@ -13,18 +13,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse import output
+from attnfuse import cli, original_names, output
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.traces import TraceKey, Traces
-from attnfuse.errors import OutputError, SourceError, TraceError
+from attnfuse.cli.pictures import devices_of
+from attnfuse.errors import OutputError, SourceError, TraceError, UsageError
 from attnfuse.live.plans import plan_live
 from attnfuse.lora.inversion import GivenInversion, read_inversions, with_tokens
+from attnfuse.lora.layers import read_layers
+from attnfuse.mindir.edits import edited_weight
+from attnfuse.mindir.foreign import what_lies_there
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import OutputPlace, OutputStage
+from attnfuse.output_verification import read_written
+from attnfuse.report.require import parse_requirement
+from attnfuse.source_files import is_output
 from attnfuse.standing import read_standing
 from attnfuse.store.entries import key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
+from attnfuse.targets.limits import _is_too_old
 from attnfuse.tracing.checkpoint import is_gguf
+from attnfuse.tracing.config_check import check_config
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
 from attnfuse.tracing.tokenizer_files import NotMadeError, make_tokenizer
 from attnfuse.verify.numbers.data import check_readable
@@ -33,7 +43,9 @@ from attnfuse_runtime.errors import AttnfuseRuntimeError, FolderError, InputErro
 from attnfuse_runtime.files import read_vae
 from attnfuse_runtime.tokenizer import Tokenizer
 from tests.live.test_plans import UNet2DConditionModel
+from tests.lora.test_layers import pair
 from tests.support.loop_models import TOKENS, changed, components, loop, write_pipeline
+from tests.support.lora_files import write
 from tools.fuzz.kinds.pipeline import TOKENIZER
 from tools.fuzz.tensor_files import tensor_file
 
@@ -205,9 +217,9 @@ def test_entries_of_a_cache(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "model").mkdir()
     known = KnownDigests(store)
-    store.put("traces", key_of("a"), content)
+    store.put(Kind.TRACES, key_of("a"), content)
     state = output.identity((tmp_path / "file").stat())
-    store.put("digests", key_of(f"{state.device} {state.inode}"), content)
+    store.put(Kind.DIGESTS, key_of(f"{state.device} {state.inode}"), content)
     assert known.of(tmp_path / "file").sha256 == key_of(b"x")
     plan = ComponentPlan(
         *("unet", "unet", "UNet2DConditionModel", "diffusers", tmp_path / "model", None, "float16", ()),
@@ -269,3 +281,68 @@ def test_a_manifest_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "manifest.json")
     with pytest.raises(OutputError, match=r"its manifest\.json cannot be read"):
         read_standing(OutputPlace(tmp_path, is_file=False), [])
+
+
+_DIGITS = "9" * 5_000
+"""More than Python makes a number of."""
+
+
+def test_numbers_in_names_that_are_none(tmp_path: Path) -> None:
+    """Versions, sizes, places of layers: text of anybody, of which numbers are read."""
+    (tmp_path / "x").write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize {_DIGITS}\n")
+    assert what_lies_there(tmp_path / "x") == (
+        "is a Git LFS pointer to a file, and not that file: run git lfs pull where it was cloned"
+    )
+    tensors = pair(f"lora_te_text_model_encoder_layers_{_DIGITS}_mlp_fc1", "lora_up.weight", "lora_down.weight")
+    (layer,) = read_layers(TensorFile(write(tmp_path / "l.safetensors", tensors)), ("unet", "text_encoder"))
+    assert layer.module.endswith("mlp_fc1")
+    assert list(original_names.unet(f"input_blocks.{_DIGITS}.0.norm", "weight", {})) == []
+    assert edited_weight(f"x__pad_{_DIGITS}_0_0", ("x",)) is None
+    for version in (f"{_DIGITS}.0.0", f"0.{_DIGITS}"):
+        assert "written by diffusers" in check_config(
+            "AutoencoderKL", "diffusers", {"x": 1, "_diffusers_version": version}
+        )
+        assert isinstance(_is_too_old(version), bool)
+
+
+@pytest.mark.parametrize("text", [f"fused>={_DIGITS}", "fused>=²"])
+def test_requirements_of_no_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match="is not of the form COUNT==COUNT"):
+        parse_requirement(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("components", "x", "--sequence-length", _DIGITS),
+        ("compile", "x", "--size", f"{_DIGITS}x8"),
+        ("compile", "x", "--size", f"batch={_DIGITS}"),
+        ("run", ".", "--prompt", "a cat", "--size", f"8x{_DIGITS}"),
+    ],
+)
+def test_options_of_no_numbers(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(words) == 2
+    assert _DIGITS in capsys.readouterr().err
+
+
+def test_devices_of_no_numbers() -> None:
+    with pytest.raises(UsageError, match="--device"):
+        devices_of((_DIGITS,), "lite")
+
+
+def test_a_pipe_in_an_output_is_not_waited_for(tmp_path: Path) -> None:
+    """In place of a graph that a certificate is of, or of the manifest."""
+    os.mkfifo(tmp_path / "manifest.json")
+    assert not is_output(tmp_path)
+    with pytest.raises(UsageError, match="was not written by attnfuse"):
+        output.place(tmp_path, [])
+    with pytest.raises(SourceError, match="cannot be read: it is not a regular file"):
+        read_written(tmp_path)
+    with pytest.raises(OSError, match="not a regular file"):
+        output.digest(tmp_path / "manifest.json")
+
+
+def test_a_manifest_that_is_nested_too_deeply(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="was not written by attnfuse"):
+        output.place(tmp_path, [])

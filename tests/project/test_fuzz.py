@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,12 +14,14 @@ from attnfuse import cli
 from attnfuse.cli import console, defects
 from attnfuse.cost.compare import DEFECT
 from attnfuse.mindir import codec
-from tools.fuzz import mutants, outcomes, seeds
+from attnfuse.rewriting import Rewritten, rewrite
+from tools.fuzz import differing, mutants, outcomes, seeds
 from tools.fuzz.mutants import Mutant
 from tools.fuzz.running import Place
 from tools.fuzz.sweeping import failures, in_turn
 
 COUNT = 150
+NUMBERS = 60
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,8 @@ def test_mutants_end_as_they_must(made: list[Mutant], tmp_path: Path) -> None:
     """No exit 70, nothing that escapes, no hang, nothing left behind; each refusal is a sentence with a place."""
     outcomes = [Place(tmp_path).run(mutant) for mutant in made]
     assert [outcome for outcome in outcomes if outcome.failed] == []
+    assert sum(outcome.reached for outcome in outcomes) > COUNT / 2
+    assert not any(outcome.reached for outcome in outcomes if outcome.kind in ("no message", "usage"))
     kinds = [outcome.kind for outcome in outcomes]
     assert kinds.count("written") > COUNT / 10  # else the passes would meet none of them
     assert kinds.count("refused") > COUNT / 10
@@ -42,6 +47,26 @@ def test_a_number_makes_the_same_mutant_again(made: list[Mutant]) -> None:
 
 def test_sizes_and_numbers_may_be_others() -> None:
     assert not any(failures(in_turn(every=101)))
+
+
+def test_what_is_fused_computes_what_the_mutant_does() -> None:
+    """The first mutants of attention that are still fused, by NumPy in float64."""
+    ended = [differing.compare(number) for number in range(NUMBERS)]
+    assert [one for one in ended if one.ended == differing.DIFFERS] == []
+    assert sum(one.ended == differing.AGREES for one in ended) > NUMBERS / 10
+
+
+def test_other_numbers_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    number = next(n for n in range(NUMBERS) if differing.compare(n).ended == differing.AGREES)
+
+    def of_another(*arguments: Any) -> tuple[Rewritten, bytes]:
+        rewritten, data = rewrite(*arguments)
+        message = codec.parse(data, "it")
+        message.graph.output[0].name = message.graph.input[0].name
+        return rewritten, codec.serialise(message)
+
+    monkeypatch.setattr(differing, "rewrite", of_another)
+    assert differing.compare(number).ended == differing.DIFFERS
 
 
 def _raises(error: BaseException) -> Callable[[Sequence[str]], int]:

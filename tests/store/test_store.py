@@ -12,6 +12,7 @@ import pytest
 from attnfuse.errors import UsageError
 from attnfuse.store import entries
 from attnfuse.store.entries import FORMAT, key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Place, place_of
 from attnfuse.store.store import Store
 
@@ -40,16 +41,16 @@ def raw(place: Place, kind: str, key: str, content: bytes | None = None) -> byte
 
 def test_what_was_put_is_found(place: Place) -> None:
     store = Store(place)
-    assert store.get("kind", KEY) is None
-    store.put("kind", KEY, b"one\ntwo")
-    store.put("kind", KEY, b"one\nthree")
-    assert Store(place).get("kind", KEY) == b"one\nthree"
-    assert store.get("other kind", KEY) is None
-    assert [(one.kind, one.key) for one in store.listed()] == [("kind", KEY)]
+    assert store.get(Kind.TRACES, KEY) is None
+    store.put(Kind.TRACES, KEY, b"one\ntwo")
+    store.put(Kind.TRACES, KEY, b"one\nthree")
+    assert Store(place).get(Kind.TRACES, KEY) == b"one\nthree"
+    assert store.get(Kind.GRAPHS, KEY) is None
+    assert [(one.kind, one.key) for one in store.listed()] == [(Kind.TRACES, KEY)]
     for one in store.listed():
         store.remove(one)
         store.remove(one)
-    assert store.get("kind", KEY) is None
+    assert store.get(Kind.TRACES, KEY) is None
     assert not store.error
 
 
@@ -73,34 +74,34 @@ BAD: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_entry_is_none_and_is_made_anew(place: Place, bad: str) -> None:
     store = Store(place)
-    store.put("kind", KEY, b"content")
-    made = BAD[bad](raw(place, "kind", KEY))
-    raw(place, "kind", KEY, made)
-    assert store.get("kind", KEY) is None
-    store.put("kind", KEY, b"content")
-    assert store.get("kind", KEY) == b"content"
+    store.put(Kind.TRACES, KEY, b"content")
+    made = BAD[bad](raw(place, Kind.TRACES, KEY))
+    raw(place, Kind.TRACES, KEY, made)
+    assert store.get(Kind.TRACES, KEY) is None
+    store.put(Kind.TRACES, KEY, b"content")
+    assert store.get(Kind.TRACES, KEY) == b"content"
     assert not store.error
 
 
 def test_an_entry_under_the_name_of_another_is_none(place: Place) -> None:
     store = Store(place)
-    store.put("kind", KEY, b"content")
-    entry = raw(place, "kind", KEY)
-    store.put("kind", OTHER, b"")
-    raw(place, "kind", OTHER, entry)
-    assert store.get("kind", OTHER) is None
-    store.put("sort", KEY, b"")
-    raw(place, "sort", KEY, entry)
-    assert store.get("sort", KEY) is None
+    store.put(Kind.TRACES, KEY, b"content")
+    entry = raw(place, Kind.TRACES, KEY)
+    store.put(Kind.TRACES, OTHER, b"")
+    raw(place, Kind.TRACES, OTHER, entry)
+    assert store.get(Kind.TRACES, OTHER) is None
+    store.put(Kind.GRAPHS, KEY, b"")
+    raw(place, Kind.GRAPHS, KEY, entry)
+    assert store.get(Kind.GRAPHS, KEY) is None
 
 
 def test_what_is_too_large_is_not_kept_and_not_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(place)
-    store.put("kind", KEY, b"x" * 2000)
+    store.put(Kind.TRACES, KEY, b"x" * 2000)
     for module in ("folder", "remote", "store"):
         monkeypatch.setattr(f"attnfuse.store.{module}.MOST_BYTES", 1000)
-    assert store.get("kind", KEY) is None
-    store.put("kind", OTHER, b"x" * 2000)
+    assert store.get(Kind.TRACES, KEY) is None
+    store.put(Kind.TRACES, OTHER, b"x" * 2000)
     assert [one.key for one in store.listed()] == [KEY]
     assert entries.MOST_BYTES > 2**31
 
@@ -109,12 +110,12 @@ def test_signed_entries_are_taken_by_those_with_the_key(place: Place, tmp_path: 
     for name in ("ours", "theirs"):
         (tmp_path / name).write_text(f"{name} is thirty-two bytes or more\n")
     ours, theirs, none = (Store(place, file) for file in (tmp_path / "ours", tmp_path / "theirs", None))
-    ours.put("kind", KEY, b"content")
-    assert ours.get("kind", KEY) == none.get("kind", KEY) == b"content"
-    assert theirs.get("kind", KEY) is None
-    none.put("kind", KEY, b"content")
-    assert ours.get("kind", KEY) is None
-    assert b"thirty-two" not in raw(place, "kind", KEY)
+    ours.put(Kind.TRACES, KEY, b"content")
+    assert ours.get(Kind.TRACES, KEY) == none.get(Kind.TRACES, KEY) == b"content"
+    assert theirs.get(Kind.TRACES, KEY) is None
+    none.put(Kind.TRACES, KEY, b"content")
+    assert ours.get(Kind.TRACES, KEY) is None
+    assert b"thirty-two" not in raw(place, Kind.TRACES, KEY)
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"too short"])

@@ -147,19 +147,29 @@ def attention(
     after: Array | None = None,
     discard: Array | None = None,
 ) -> Array:
-    """softmax(scale · (QKᵀ + before) + after, discarded → −inf) V over [B, N, S, D]; key head n // group."""
-    group = query.shape[1] // key.shape[1]
-    key, value = key.repeat(group, axis=1), value.repeat(group, axis=1)
-    scores = query @ key.swapaxes(-1, -2)
+    """softmax(masked scores) V over [B, N, S, D]; key head n // group."""
+    value = value.repeat(query.shape[1] // key.shape[1], axis=1)
+    result: Array = softmax(masked_scores(query, key, scale, before=before, after=after, discard=discard)) @ value
+    return result
+
+
+def masked_scores(
+    query: Array,
+    key: Array,
+    scale: float,
+    *,
+    before: Array | None = None,
+    after: Array | None = None,
+    discard: Array | None = None,
+) -> Array:
+    """scale · (QKᵀ + before) + after, discarded → −inf, over [B, N, S, D]; key head n // group."""
+    scores: Array = query @ key.repeat(query.shape[1] // key.shape[1], axis=1).swapaxes(-1, -2)
     if before is not None:
         scores = scores + before
     scores = scores * scale
     if after is not None:
         scores = scores + after
-    if discard is not None:
-        scores = np.where(discard, -np.inf, scores)
-    result: Array = softmax(scores) @ value
-    return result
+    return scores if discard is None else np.where(discard, -np.inf, scores)
 
 
 def _heads_apart(x: Array, layout: int, heads: int) -> Array:

@@ -69,11 +69,10 @@ def test_the_budget_is_kept_at_no_more_cost_than_by_one_policy_for_all(
     source.mkdir()
     name = made(source)
 
-    def found(budget: float, work: str) -> TunedComponent:
+    def found(budget: float) -> TunedComponent:
         return tune(
             source,
             budget,
-            tmp_path / work,
             target=TARGET,
             cache=tmp_path / "cache",
             component=name,
@@ -81,11 +80,11 @@ def test_the_budget_is_kept_at_no_more_cost_than_by_one_policy_for_all(
             shapes=ShapeOptions(sequence_length=128) if made is t5 else ShapeOptions(),
         ).components[0]
 
-    tuned = found(budget, "first")
+    tuned = found(budget)
     uniform = tuned.cheapest(budget)
     assert tuned.error <= budget
     assert uniform is not None
     assert (tuned.seconds < uniform.seconds) if is_cheaper else (tuned.seconds <= uniform.seconds)
     with pytest.raises(RequirementError, match="the least that can be reached is"):
-        found(1e-12, "second")
-    assert found(budget, "third") == tuned
+        found(1e-12)
+    assert found(budget) == tuned

@@ -1,4 +1,4 @@
-"""python -m tools.fuzz run|show|minimise|sweep|cover|kills|guided: see README.md."""
+"""python -m tools.fuzz run|show|minimise|sweep|cover|numbers|kills|guided: see README.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tools.fuzz import cases, mutants, seeds, workers
+from tools.fuzz import cases, differing, mutants, seeds, workers
 from tools.fuzz.byte_edits import Content
 from tools.fuzz.cases import Bench, Kind
 from tools.fuzz.covering import cover
@@ -32,8 +32,10 @@ def run(first: int, count: int, jobs: int, kind: Kind | None = None) -> int:
     kinds: Counter[str] = Counter()
     failed: dict[tuple[str, str], list[Outcome]] = {}
     refusals: Counter[str] = Counter()
+    reached = 0
     for outcome in workers.run(range(first, first + count), jobs, kind):
         kinds[outcome.kind] += 1
+        reached += outcome.reached
         if outcome.failed:
             failed.setdefault((outcome.kind, outcome.where), []).append(outcome)
             print(f"mutant {outcome.number}: {outcome.kind}: {outcome.where}", file=sys.stderr)
@@ -44,6 +46,8 @@ def run(first: int, count: int, jobs: int, kind: Kind | None = None) -> int:
     spent = time.monotonic() - started
     of = "graph" if kind is None else kind.name
     print(f"{count} mutants of kind {of} from {first}, {spent:.0f} s, {1000 * spent / count:.1f} s a thousand")
+    if kind is None:
+        print(f"{reached:>7}  reached the passes")
     for ended, times in kinds.most_common():
         print(f"{times:>7}  {ended}")
     print("\n".join(f"{times:>7}  refused: {message}" for message, times in refusals.most_common(SHOWN)))
@@ -124,9 +128,13 @@ def main() -> int:
         command.add_argument("--kind", choices=["graph", *KINDS], default="graph")
     covered = commands.add_parser("cover", help="which lines of what reads a kind its mutants reach")
     covered.add_argument("--count", type=int, default=1_000, help="mutants of each kind")
+    covered.add_argument("--kind", choices=["graph", *KINDS], help="of that one alone")
     all_of_them = commands.add_parser("sweep", help="sizes and numbers of small graphs, changed one by one")
     all_of_them.add_argument("--every", type=int, default=1, help="of as many changes only one")
     all_of_them.add_argument("--seconds", type=float, default=math.inf, help="after which it stops")
+    numbers = commands.add_parser("numbers", help="mutants that are fused, against NumPy in float64")
+    numbers.add_argument("--first", type=int, default=0)
+    numbers.add_argument("--count", type=int, default=2_000, help="mutants that are fused")
     commands.add_parser("guided", help="mutants that follow coverage: see its own --help")
     killed = commands.add_parser("kills", help="kill -9 at moments drawn at random, and what it leaves")
     killed.add_argument("--count", type=int, default=900)
@@ -140,7 +148,9 @@ def main() -> int:
     if options.command == "sweep":
         return sweep(options.every, options.seconds)
     if options.command == "cover":
-        return cover(options.count)
+        return cover(["graph", *KINDS] if options.kind is None else [options.kind], options.count)
+    if options.command == "numbers":
+        return differing.tell(options.first, options.count)
     kind = KINDS.get(options.kind)
     if options.command == "run":
         return run(options.first, options.count, options.jobs, kind)

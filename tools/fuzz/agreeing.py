@@ -70,9 +70,11 @@ def _declare_output(model: Model, index: int) -> bool:
     output = model.proto.graph.output[index]
     node = model.producer(output.name)
     shape = None if node is None else attribute(node.proto, "shape")
-    if shape is None or len(shape.tensors) != 1 or len(output.tensor) != 1 or output.tensor[0] == shape.tensors[0]:
+    given = [leaf.tensor for leaf in model.proto.graph.input if leaf.name == output.name]
+    tensors = given[0] if given else [] if shape is None else shape.tensors
+    if len(tensors) != 1 or len(output.tensor) != 1 or output.tensor[0] == tensors[0]:
         return False
-    output.tensor[0].CopyFrom(shape.tensors[0])
+    output.tensor[0].CopyFrom(tensors[0])
     return True
 
 

@@ -107,7 +107,7 @@ class Bench:
         before = _seen(into, case.kind.own)
         WATCH.begin((str(self.folder / "outside"), "/etc/hostname"))
         read = partial(case.kind.reads[case.read], into)
-        found = answer(case.number, partial(said, partial(_ended, read)), temporary)
+        found = answer(case.number, partial(said, partial(through_errors, read)), temporary)
         led_out = WATCH.end()
         outcome = _judged(case, found) if isinstance(found, Answer) else found
         if (after := _seen(into, case.kind.own)) != before:
@@ -135,7 +135,8 @@ class Bench:
                 self._there[name] = content
 
 
-def _ended(read: Callable[[], object]) -> int:
+def through_errors(read: Callable[[], object]) -> int:
+    """Through the layer of the command line that turns errors into sentences; the exit code."""
     encode_what_cannot_be()
     return ended((), read)
 

@@ -22,6 +22,7 @@ TEXTS = (
     *("", " ", "x", "0", "-1", "1e999", "None", "null", "float16", "bfloat16", "auto", "*", "**", "[", "a.b.c"),
     *("../outside/secret", "../../outside/secret", "/etc/hostname", ".", "..", "/", "a/b", "a\\b", "~", "-", "--help"),
     *("nul\0here", "new\nline", "tab\t", "\r", "\u2028", "\ud800", "é√𝔸\u202e", "%s{0}[red]", "n" * 300, "n" * 70_000),
+    *("(", "((a|a)+)+(a|a)+(a|a)+(a|a)+(a|a)+x", "(?R)", "((a{99}){99}){99}", "[[:alpha:]"),
 )
 VALUES: tuple[Any, ...] = (None, True, False, [], {}, [None], [[]], {"": None}, ["x", "y"], [0], *NUMBERS, *TEXTS)
 _NESTED = 300

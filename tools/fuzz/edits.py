@@ -206,7 +206,7 @@ def change_header(random: Random, model: ModelProto) -> str:
 
 GENTLE: dict[Edit, int] = {
     skip_node: 4,
-    rewire_alike: 6,
+    rewire_alike: 8,
     rename_value: 1,
     change_scope: 1,
     change_number: 8,
@@ -214,7 +214,7 @@ GENTLE: dict[Edit, int] = {
     change_type: 1,
     size_everywhere: 6,
     element_type_everywhere: 3,
-    change_primitive: 2,
+    change_primitive: 1,
     move_node: 1,
     function_of_rest: 1,
     change_header: 1,

@@ -3,7 +3,8 @@
     python -m tools.fuzz guided --kind policy --seconds 60 [--keep 40]
 
 A process of its own, as what is looked into has to be instrumented while it is imported. What fails is told once for
-each cause, and with `--keep` the entries that reach most are kept in the repository (`corpus`), up to as many kB.
+each cause, and with `--keep` the smallest entries that reach more than the seeds are kept in the repository (`corpus`),
+up to as many kB.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _DRIVE = "drive"
 
 
 def main() -> int:
-    """Read the arguments, and follow coverage; what is kept is the smallest set that covers as much."""
+    """Read the arguments, follow coverage, and keep what reaches lines that the seeds do not."""
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz guided")
     parser.add_argument("--kind", required=True)
     parser.add_argument("--seconds", type=int, default=60)
@@ -30,26 +31,25 @@ def main() -> int:
         return drive(sys.argv[2], sys.argv[3:])
     options = parser.parse_args()
     from tools.fuzz import corpus
+    from tools.fuzz.covering import least
     from tools.fuzz.kinds import KINDS
 
-    kind = KINDS[options.kind]
+    kind, sound = KINDS[options.kind], list(corpus.sound(KINDS[options.kind]))
     with tempfile.TemporaryDirectory(prefix="attnfuse-guided-") as made:
-        found, least = Path(made) / "found", Path(made) / "least"
-        for folder in (found, least):
-            folder.mkdir()
-        for at, entry in enumerate((*corpus.sound(kind), *corpus.kept(kind.name))):
+        found = Path(made)
+        for at, entry in enumerate((*sound, *corpus.kept(kind.name))):
             (found / f"seed-{at}").write_bytes(entry)
         own = ["-verbosity=0", "-timeout=0", "-rss_limit_mb=0", "-len_control=0"]
         code = _driven(kind.name, [f"-max_total_time={options.seconds}", *own, str(found)])
         if options.keep:
-            code |= _driven(kind.name, ["-merge=1", *own, str(least), str(found)])
+            new = least(kind, sound, [path.read_bytes() for path in found.iterdir()])
             chosen: list[bytes] = []
-            for path in sorted(least.iterdir(), key=lambda path: (path.stat().st_size, path.name)):
-                chosen.append(path.read_bytes())
+            for entry in new:
+                chosen.append(entry)
                 if corpus.keep(kind.name, chosen) > options.keep * 1024:
                     chosen.pop()
                     break
-            print(f"{len(chosen)} of {len(list(least.iterdir()))} kept: {corpus.keep(kind.name, chosen)} bytes")
+            print(f"{len(chosen)} of {len(new)} kept: {corpus.keep(kind.name, chosen)} bytes")
     return code
 
 

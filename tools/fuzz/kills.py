@@ -35,6 +35,9 @@ WORKER = "attnfuse.verify.inference.worker"
 _INFERENCE_SECONDS = 0.1
 _WHOLE_EVERY = 25
 """After so many kills one run comes to its end, and has to tidy up after them."""
+_TOLD_EVERY = 25
+WITH, WITHOUT = "with a cache", "without a cache"
+"""A run that finds a cache is shorter, so that its moment is drawn out of less."""
 _ORPHANS = 5.0
 """Seconds in which what a killed process started ends by itself."""
 
@@ -181,14 +184,17 @@ def _killed(folder: Path, options: Sequence[str], start: Run, count: int, seed: 
     after = _made(start, command, out)
     shutil.rmtree(out)
     shutil.rmtree(cache)
-    began = time.monotonic()
-    _made(start, command, out)
-    seconds, random_ = time.monotonic() - began, random.Random(seed)
+    seconds = {WITHOUT: _seconds(start, command, out)}
+    shutil.rmtree(out)
+    seconds[WITH] = _seconds(start, command, out)
+    random_ = random.Random(seed)
     found, trial = Found(), 0
-    while sum(found.killed.values()) < count:
+    while (killed := sum(found.killed.values())) < count:
         trial += 1
-        stood = _set_up(random_, out, cache, before)
-        run, moment = start(command), random_.uniform(0, seconds)
+        if trial % _TOLD_EVERY == 0:
+            print(f"{killed} killed, {found.whole + found.ended} ended, {len(found.wrong)} wrong", file=sys.stderr)
+        stood, cached = _set_up(random_, out, cache, before)
+        run, moment = start(command), random_.uniform(0, seconds[cached])
         if trial % _WHOLE_EVERY == 0:
             code = run.ended(math.inf)
             found.whole += 1
@@ -199,7 +205,7 @@ def _killed(folder: Path, options: Sequence[str], start: Run, count: int, seed: 
             found.wrong += _not_whole(out, after, code)
             continue
         left = run.kill()
-        found.killed[stood] += 1
+        found.killed[f"{stood}, {cached}"] += 1
         found.wrong += [f"trial {trial}: process {pid} ran on" for pid in left]
         held = tree(out)
         allowed = (
@@ -223,10 +229,21 @@ def _made(start: Run, command: Sequence[str], out: Path) -> Tree:
     return made
 
 
-def _set_up(random_: random.Random, out: Path, cache: Path, before: Tree) -> str:
-    """Have nothing, another output, or the same one stand there, with a cache or without."""
+def _seconds(start: Run, command: Sequence[str], out: Path) -> float:
+    """How long it takes."""
+    began = time.monotonic()
+    _made(start, command, out)
+    return time.monotonic() - began
+
+
+def _set_up(random_: random.Random, out: Path, cache: Path, before: Tree) -> tuple[str, str]:
+    """Have nothing, another output, or the same one stand there, with a cache or without; which."""
     if random_.random() < 0.25:
         shutil.rmtree(cache, ignore_errors=True)
+    return _stand(random_, out, before), WITH if cache.exists() else WITHOUT
+
+
+def _stand(random_: random.Random, out: Path, before: Tree) -> str:
     stood = random_.choice(("nothing stood", "another output stood", "the same stood"))
     if stood == "the same stood" and (held := tree(out)) is not None and held != before:
         return stood
@@ -266,4 +283,5 @@ def _not_whole(out: Path, wanted: Tree, code: int | None) -> list[str]:
 def _left(place: Path, cache: Path) -> list[str]:
     """What a run that came to its end has to have removed."""
     left = [path.name for path in place.iterdir() if path.name != "out"]
-    return [f"left behind: {name}" for name in [*left, *(path.name for path in (cache / FORMAT / "writing").iterdir())]]
+    left += [path.name for path in (cache / FORMAT / "writing").glob("*")]  # of a run that failed there may be none
+    return [f"left behind: {name}" for name in left]

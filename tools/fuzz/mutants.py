@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -14,13 +14,18 @@ from attnfuse.mindir.schema import ModelProto
 from attnfuse.targets import RUNTIMES, SOCS
 from tools.fuzz import seeds
 from tools.fuzz.agreeing import agree, lay_weights
-from tools.fuzz.edits import EDITS, GENTLE
+from tools.fuzz.edits import EDITS, GENTLE, Edit
 
 MOST_EDITS = 4
 ATTEMPTS = 20
 """Edits that are tried where none finds anything that it could change."""
-AGREEING = 0.6
+AGREEING = 0.85
 """How often edits are gentle, and types made to agree again after them: what contradicts itself reaches no pass."""
+CENSUS = "census"
+"""In place of a command: what `inspect` does, with neither the reading of a command line nor the tables for people,
+which take longer than all else of a small graph."""
+WHOLE = 0.03
+"""How often a mutant of a small graph goes through a whole command line; those of larger ones always do."""
 _POLICIES = (
     '[defaults]\nforce_cast_dtype = "bfloat16"\n',
     '[[rules]]\nmatch = "*attn*"\nassume_no_fully_masked_rows = true\n',
@@ -37,7 +42,7 @@ _COMMANDS = (
 class Mutant:
     """A damaged graph and what is asked of it. `edits` tell what was done, one line each.
 
-    In `command` GRAPH, OUT and POLICY stand for paths. `weights` are the bytes beside the graph.
+    In `command` GRAPH, OUT and POLICY stand for paths; it may be a `CENSUS`. `weights` are the bytes beside the graph.
     """
 
     number: int
@@ -62,15 +67,31 @@ def make(number: int, without: Collection[int] = ()) -> Mutant:
     """The mutant of that number; `without` leaves out some of its edits, the others stay as they are."""
     random = Random(number)
     seed = seeds.draw(random)
-    message, weights = seed.message(), seed.weights
-    told: list[str] = []
+    weights = seed.weights
     gentle = random.random() < AGREEING
-    edits = GENTLE if gentle else EDITS
-    wanted = random.randint(1, MOST_EDITS)
+    wanted = random.choice((1, 1, 1, 2, 3, MOST_EDITS))
+    message, told = edited(str(number), seed.message(), GENTLE if gentle else EDITS, wanted, without)
+    if gentle:
+        told += agree(message)
+        weights = lay_weights(message, weights)
+    data = message.SerializeToString(deterministic=True)
+    if random.random() < 0.01:
+        data = _not_text(random, data, message)
+        told.append("a name that is no text")
+    command, policy = _command(random, whole=len(seed.data) > seeds.SMALL or random.random() < WHOLE)
+    return Mutant(number, seed.name, data, weights, tuple(told), command, policy)
+
+
+def edited(
+    key: str, message: ModelProto, edits: Mapping[Edit, int], wanted: int, without: Collection[int] = ()
+) -> tuple[ModelProto, list[str]]:
+    """The message, which is changed in place where it can be, after so many edits, and what they did; the same `key`,
+    the same edits."""
+    told: list[str] = []
     for at in range(ATTEMPTS):
         if at >= wanted and (told or without):
             break
-        own = Random(f"{number}.{at}")
+        own = Random(f"{key}.{at}")
         edit = own.choices(list(edits), list(edits.values()))[0]
         if at in without:
             continue
@@ -83,15 +104,7 @@ def make(number: int, without: Collection[int] = ()) -> Mutant:
             message, done = before, ""
         if done:
             told.append(done)
-    if gentle:
-        told += agree(message)
-        weights = lay_weights(message, weights)
-    data = message.SerializeToString(deterministic=True)
-    if random.random() < 0.01:
-        data = _not_text(random, data, message)
-        told.append("a name that is no text")
-    command, policy = _command(random)
-    return Mutant(number, seed.name, data, weights, tuple(told), command, policy)
+    return message, told
 
 
 def _not_text(random: Random, data: bytes, message: ModelProto) -> bytes:
@@ -102,8 +115,8 @@ def _not_text(random: Random, data: bytes, message: ModelProto) -> bytes:
     return data.replace(name, b"\xff" * len(name), random.choice((1, -1)))
 
 
-def _command(random: Random) -> tuple[tuple[str, ...], str | None]:
-    name = random.choice(_COMMANDS)
+def _command(random: Random, *, whole: bool) -> tuple[tuple[str, ...], str | None]:
+    name = random.choice(_COMMANDS) if whole else (CENSUS,)
     soc = random.choice(SOCS)
     arguments = [*name, "GRAPH", "--runtime", random.choice(RUNTIMES), "--soc", soc]
     casts = ("none", "float16", "bfloat16")[: 3 if soc in _WITH_BFLOAT16 else 2]  # another is an error of usage
@@ -115,4 +128,4 @@ def _command(random: Random) -> tuple[tuple[str, ...], str | None]:
     policy = random.choice(policies) if random.random() < 0.2 else None
     if policy is not None:
         arguments += ["--policy", "POLICY"]
-    return (*arguments, "--progress", "never"), policy
+    return (*arguments, "--progress", "never") if whole else tuple(arguments), policy

@@ -38,6 +38,8 @@ FAILURES = (
 )
 
 
+_LOOKED_AT = 500
+"""Characters of a sentence: of one without spaces, a pattern takes time with the square of its length."""
 MEMORY_FOLDER = next((folder for folder in ("/dev/shm",) if os.access(folder, os.W_OK)), None)
 """Where folders of files are quick to make; None for the usual place."""
 
@@ -47,12 +49,14 @@ class Outcome:
     """What came of a mutant: `kind` is one of those that README.md lists, of which FAILURES must not be.
 
     `where` tells failures of one cause apart from others: the innermost frames of ours, or the sentence without names.
+    `reached`: of a graph, whether it was parsed and taken as far as the passes, whatever they said of it.
     """
 
     number: int
     kind: str
     where: str = ""
     detail: str = ""
+    reached: bool = False
 
     @property
     def failed(self) -> bool:
@@ -115,7 +119,7 @@ def answer(number: int, work: Callable[[], Answer], temporary: Path) -> Answer |
 
 def without_names(sentence: str) -> str:
     """A sentence by which refusals of one cause are the same."""
-    return re.sub(r"'[^']*'|\"[^\"]*\"|/\S+|\S*:\S*|\d+|\[[^\]]*\]", "…", sentence)[:100]
+    return re.sub(r"'[^']*'|\"[^\"]*\"|/\S+|\S*:\S*|\d+|\[[^\]]*\]", "…", sentence[:_LOOKED_AT])[:100]
 
 
 @contextlib.contextmanager
@@ -161,5 +165,5 @@ def _text_frames(text: str) -> str:
         r'File "[^"]*/((?:attnfuse|attnfuse_passes|attnfuse_runtime)/[^"]+)", line (\d+), in (\S+)', text
     )
     last = text.strip().splitlines()[-1] if text.strip() else ""
-    kind = re.sub(r"'[^']*'|\S*:\d\S*|\d+|\[[^\]]*\]", "…", last)[:90]
+    kind = re.sub(r"'[^']*'|\S*:\d\S*|\d+|\[[^\]]*\]", "…", last[:_LOOKED_AT])[:90]
     return f"{kind} <- " + " <- ".join(f"{path}:{line} {name}" for path, line, name in reversed(found[-2:]))

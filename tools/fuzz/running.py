@@ -8,20 +8,41 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
-from attnfuse import cli
+from attnfuse import cli, compiler, pass_manager
+from attnfuse.cli.request import policy_of
+from attnfuse.compiler import CompileRequest
 from attnfuse.cost.compare import DEFECT
 from attnfuse.errors import SourceError, UsageError
+from attnfuse.live.given import cast_name
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
-from tools.fuzz.mutants import Mutant
+from attnfuse.targets import Target
+from tools.fuzz.cases import through_errors
+from tools.fuzz.mutants import CENSUS, Mutant
 from tools.fuzz.outcomes import Answer, Outcome, answer, said, without_names
 from tools.fuzz.seeds import WEIGHTS
 
 _EXPLAINED = 3
+
+
+class _Passes:
+    """What runs the passes, and notes that it was asked to."""
+
+    def __init__(self) -> None:
+        self._run = pass_manager.run
+        self.reached = False
+
+    def __call__(self, *arguments: Any) -> bool:
+        self.reached = True
+        return self._run(*arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +70,11 @@ class Place:
         temporary = self.folder / "tmp"
         for folder in (temporary, self.folder / "out"):
             folder.mkdir(exist_ok=True)
+        passes = _Passes()
         try:
-            return self._judge(mutant, [str(paths.get(a, a)) for a in mutant.command], temporary)
+            with mock.patch.object(pass_manager, "run", passes):
+                outcome = self._judge(mutant, [str(paths.get(a, a)) for a in mutant.command], temporary)
+            return replace(outcome, reached=passes.reached)
         finally:
             shutil.rmtree(temporary)
             shutil.rmtree(self.folder / "out")
@@ -72,11 +96,32 @@ class Place:
 
 def _all_of(arguments: list[str]) -> Answer:
     """What the command says; of explain, what it says of the first sites."""
+    if arguments[0] == CENSUS:
+        return said(
+            partial(
+                through_errors,
+                partial(_census, Path(arguments[1]), dict(zip(arguments[2::2], arguments[3::2], strict=True))),
+            )
+        )
     found = said(partial(cli.run, arguments))
     sites = re.findall(r"^\S+ +\S+ +(\S.*)$", found.stdout, re.MULTILINE) if arguments[0] == "explain" else []
     for site in sites[:_EXPLAINED]:
         found = said(partial(cli.run, [*arguments, "--", site]))
     return found
+
+
+def _census(graph: Path, options: Mapping[str, str]) -> None:
+    """What `attnfuse inspect` does but for its tables: the report is written as JSON."""
+    file, cast = (options.get(name) for name in ("--policy", "--force-cast-dtype"))
+    no_flash = [options["--no-flash"]] if "--no-flash" in options else []
+    cast_to = None if cast is None else cast_name(cast)
+    request = CompileRequest(
+        source=str(graph),
+        target=Target(options["--runtime"], options["--soc"]),
+        policy=policy_of(None if file is None else Path(file), cast_to, no_flash, ()),
+        jobs=1,
+    )
+    sys.stdout.write(compiler.inspect(request).report.to_bytes().decode())
 
 
 def _refusal(mutant: Mutant, found: Answer) -> Outcome:

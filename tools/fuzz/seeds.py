@@ -22,6 +22,10 @@ from tools.corpus import store
 WEIGHTS = "graph_variables/data_0"
 """Where the weights of the corpus are said to lie, relative to the graph."""
 SPELLINGS = 80
+SMALL = 4_000
+"""Bytes of a small graph."""
+LARGER = 0.03
+"""How often a mutant is made of any seed, those of the corpus among them, which take ten times as long."""
 _TESTS = Path(__file__).resolve().parents[2] / "tests" / "passes" / "legalise"
 
 
@@ -88,8 +92,17 @@ def groups() -> tuple[tuple[Seed, ...], ...]:
     return tuple(_corpus()), (*_spellings(), *small), tuple(_rules())
 
 
+@cache
+def small() -> tuple[Seed, ...]:
+    """Those that take the passes a few milliseconds: an attention, a fused node or an operator by itself."""
+    return tuple(seed for group in groups()[1:] for seed in group if len(seed.data) <= SMALL)
+
+
 def draw(random: Random) -> Seed:
-    """A seed: each kind as often as the others, and within the corpus the smaller the oftener."""
+    """A seed: mostly a small one, each as often as the others; of the rest each kind as often as the others, and within
+    the corpus the smaller the oftener."""
+    if random.random() >= LARGER:
+        return random.choice(small())
     group = random.choice(groups())
     weights = [1 / (2_000 + len(seed.data)) for seed in group]
     return random.choices(group, weights)[0]

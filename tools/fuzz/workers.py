@@ -17,8 +17,8 @@ from tools.fuzz.running import Place
 
 _PATIENCE = 30 * SECONDS
 """Seconds without a word of any process: they stand still, or never come back to Python."""
-_BLOCK = 50
-_CASES = 40
+_BLOCK = 1_000
+_CASES = 4
 """Cases of other kinds in the time of a graph."""
 
 Try: TypeAlias = Callable[[int], Outcome]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,26 +11,38 @@ from typing import Any
 
 import numpy as np
 
+from attnfuse.compiler import CompileRequest
 from attnfuse.mindir.dtypes import BFLOAT16
+from attnfuse.policy import Policy as Rules
+from attnfuse.policy import read_policy
+from attnfuse.tracing.inputs import read_inputs
 from attnfuse_runtime import Pipeline
 from attnfuse_runtime.backends import CpuBackend
+from tools.realweights.command import attnfuse
+from tools.realweights.sites import SiteErrors, on_inputs
+from tools.realweights.tuning import Tuned, tune
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+INPUTS, CACHE = "inputs.toml", "cache"
+"""Of a model's folder."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How a model is compiled: what the tables call it, the type its graph is in, and further options of `compile`."""
+    """How a model is compiled: what the tables call it, the type its graph is in, and whether the rules are those that
+    `attnfuse tune` finds or what compile does by itself."""
 
     name: str
     dtype: str
-    options: tuple[str, ...] = ()
+    is_tuned: bool = False
 
 
 POLICIES = (
     Policy("float16", "float16"),
     Policy("bfloat16", "bfloat16"),
     Policy("float32", "float32"),
+    Policy("tuned", "float32", is_tuned=True),
 )
 
 
@@ -53,18 +63,22 @@ class Error:
 @dataclass(frozen=True)
 class Result:
     """What came of a model and a policy. `findings` and `warnings` are verification's; with a finding, errors may be
-    lacking."""
+    lacking. `seconds` is the estimate of one run on the SoC that compile takes where none is named."""
 
     model: str
     policy: str
     fused: int
     sites: int
+    seconds: float
     errors_of_sites: tuple[Error, ...]
     errors_of_outputs: tuple[Error, ...]
     findings: tuple[str, ...]
     warnings: tuple[str, ...]
     figures: Mapping[str, float]
     """Against the package's own numbers, by what is compared."""
+    over_inputs: tuple[SiteErrors, ...] = ()
+    """Each attention on several inputs, where these were asked for."""
+    tuned: Tuned | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -88,21 +102,58 @@ class Work:
         """The folder that is compiled to."""
         return self.folder / ("out_" + "".join(one if one.isalnum() else "_" for one in policy.name))
 
-    def compile(self, policy: Policy, call: Mapping[str, Array]) -> dict[str, Any]:
-        """Compile and verify on that call of the model; the component's certificate, whether it passed or not.
+    def run(self, policy: Policy, call: Mapping[str, Array], inputs: Sequence[Mapping[str, Array]] = ()) -> Result:
+        """Tune where that is asked for, compile, and verify on that call of the model; what came of it, whether it
+        passed or not, without figures. With further `inputs`, each attention on all of these too.
 
-        Raises RuntimeError where either could not.
+        Raises RuntimeError where one of them could not.
         """
         out = self.out(policy)
-        data = out.with_name(f"{out.name}.npz")
-        np.savez(data, **rounded(call, policy.dtype))
-        shared = ["--inputs", str(self.folder / "inputs.toml"), "--dtype", policy.dtype, "--progress", "never"]
-        shared += ["--cache-dir", str(self.folder / "cache")]
-        _attnfuse("compile", str(self.source), "-o", str(out), *shared, *policy.options)
-        said = _attnfuse("verify", str(self.source), str(out), *shared, "--data", str(data), "--json", codes=(0, 4, 5))
-        (component,) = json.loads(said)["components"]
-        found: dict[str, Any] = component
-        return found
+        data = self._written(call, policy, out.name)
+        options = ["--inputs", str(self.folder / INPUTS), "--dtype", policy.dtype, "--progress", "never"]
+        options += ["--cache-dir", str(self.folder / CACHE)]
+        tuned, rules = None, self.folder / "policy.toml"
+        if policy.is_tuned:
+            tuned = tune(str(self.source), rules, [*options, "--data", str(data)])
+        given = ["--policy", str(rules)] if policy.is_tuned else []
+        attnfuse("compile", str(self.source), "-o", str(out), *options, *given)
+        said = attnfuse("verify", str(self.source), str(out), *options, "--data", str(data), "--json", codes=(0, 4, 5))
+        (certificate,) = json.loads(said)["components"]
+        over: tuple[SiteErrors, ...] = ()
+        if inputs and not certificate["findings"]:
+            files = [self._written(one, policy, f"{out.name}_{n}") for n, one in enumerate(inputs)]
+            over = on_inputs(self._request(policy, read_policy(rules) if policy.is_tuned else Rules()), files)
+        report = json.loads((out / "report.json").read_bytes())
+        (component,) = report["components"]
+        return Result(
+            self.model,
+            policy.name,
+            component["totals"]["fused"],
+            component["totals"]["sites"],
+            component["cost"]["after"]["seconds"],
+            tuple(_errors((one["module"], one["figures"]) for one in certificate["sites"])),
+            tuple(_errors((one["output"], one) for one in certificate["outputs"])),
+            tuple(certificate["findings"]),
+            tuple(certificate["warnings"]),
+            {},
+            over,
+            tuned,
+        )
+
+    def _written(self, call: Mapping[str, Array], policy: Policy, name: str) -> Path:
+        file = self.folder / f"{name}.npz"
+        np.savez(file, **rounded(call, policy.dtype))
+        return file
+
+    def _request(self, policy: Policy, rules: Rules) -> CompileRequest:
+        return CompileRequest(
+            source=str(self.source),
+            dtype=policy.dtype,
+            given=read_inputs(self.folder / INPUTS),
+            policy=rules,
+            cache=self.folder / CACHE,
+            jobs=1,
+        )
 
     def network(self, policy: Policy) -> Callable[[Mapping[str, Array]], Array]:
         """The compiled graph's first result of a call, on this machine's CPU, in float32."""
@@ -129,23 +180,6 @@ def _stored(value: Array) -> Array:
     return value if value.dtype == np.float16 else value.astype(np.float32)
 
 
-def result(work: Work, policy: Policy, certificate: Mapping[str, Any], figures: Mapping[str, float]) -> Result:
-    """The result of a certificate, with figures against the package's own numbers."""
-    report = json.loads((work.out(policy) / "report.json").read_bytes())
-    totals = report["components"][0]["totals"]
-    return Result(
-        work.model,
-        policy.name,
-        totals["fused"],
-        totals["sites"],
-        tuple(_errors((one["module"], one["figures"]) for one in certificate["sites"])),
-        tuple(_errors((one["output"], one) for one in certificate["outputs"])),
-        tuple(certificate["findings"]),
-        tuple(certificate["warnings"]),
-        dict(figures),
-    )
-
-
 def _errors(figures: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Error]:
     """Of those that have a number to compare. A formula's error is at its own types, or with what a fused node of the
     type asked for has to round, whichever is larger."""
@@ -154,11 +188,3 @@ def _errors(figures: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Error]
             yield Error(
                 name, float(one["fused"]), max(float(one["original"]), float(one["baseline"])), float(one["tolerance"])
             )
-
-
-def _attnfuse(*arguments: str, codes: Sequence[int] = (0,)) -> str:
-    command = [sys.executable, "-m", "attnfuse", *arguments]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode not in codes:
-        raise RuntimeError(f"attnfuse {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
-    return done.stdout

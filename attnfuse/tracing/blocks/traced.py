@@ -15,15 +15,15 @@ from typing import Any, TypeAlias
 
 from attnfuse.errors import AttnfuseError
 from attnfuse.store.entries import key_of
+from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Place
 from attnfuse.store.store import Store
-from attnfuse.tracing.blocks.abstracts import Abstract, Constants, from_plain, to_plain
+from attnfuse.tracing.blocks.abstracts import Abstract, Constants, from_plain, leaves, to_plain
+from attnfuse.tracing.blocks.pieces import BLOCK, MARK, plain_name
 from attnfuse.tracing.contract import BlockCache
 
 BlockKey: TypeAlias = tuple[str, tuple[Abstract, ...]]
 """The digest of a cell's fingerprint, and what it is called with."""
-
-_KIND = "blocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +69,23 @@ class KeptBlocks:
 
     def claimed(self, key: BlockKey) -> AbstractContextManager[None]:
         """Have others wait that are about to trace the same block, or wait for one that does."""
-        return nullcontext() if self._store is None else self._store.claim(_KIND, self._name(key))
+        return nullcontext() if self._store is None else self._store.claim(Kind.BLOCKS, self._name(key))
 
-    def find(self, key: BlockKey, message: type) -> dict[BlockKey, Traced] | None:
-        """The block and those within it; None where one of them is not there. `message` is MindIR's class."""
+    def find(self, key: BlockKey, parameters: int, message: type) -> dict[BlockKey, Traced] | None:
+        """The block, a cell with so many parameters, and those within it; None where one of them is not there, or is
+        no such block. `message` is MindIR's class."""
         found: dict[BlockKey, Traced] = {}
-        missing = [key]
+        missing = [(key, parameters)]
         while missing:
-            one = missing.pop()
+            one, count = missing.pop()
             if one in found:
                 continue
-            content = None if self._store is None else self._store.get(_KIND, self._name(one))
+            content = None if self._store is None else self._store.get(Kind.BLOCKS, self._name(one))
             traced = None if content is None else self._read(content, message)
-            if traced is None:
+            if traced is None or len(traced.parameters) != count or not _is_of(traced, one):
                 return None
             found[one] = traced
-            missing += [called.block for called in traced.calls.values()]
+            missing += [(called.block, len(called.parameters)) for called in traced.calls.values()]
         return found
 
     def keep(self, key: BlockKey, traced: Traced) -> None:
@@ -109,7 +110,7 @@ class KeptBlocks:
             },
         }
         message = traced.message.SerializeToString(deterministic=True)
-        self._store.put(_KIND, self._name(key), json.dumps(told).encode() + b"\n" + message)
+        self._store.put(Kind.BLOCKS, self._name(key), json.dumps(told).encode() + b"\n" + message)
 
     def _name(self, key: BlockKey) -> str:
         digest, told = key
@@ -133,6 +134,25 @@ class KeptBlocks:
             )
         except Exception:  # whatever is wrong with it, of JSON or of protobuf: it is made anew
             return None
+
+
+def _is_of(traced: Traced, key: BlockKey) -> bool:
+    """Whether a message is whole, takes what the block is called with, and has the parameters and the blocks within it
+    that are told beside it: whoever writes to a store may err in what no digest shows."""
+    graph = traced.message.graph
+    given = [tuple(one.tensor[0].dims) if len(one.tensor) == 1 else None for one in graph.input]
+    names = [plain_name(one.name) for one in graph.parameter]
+    stand_ins = [one for one in traced.message.primitives if one.op_type == BLOCK]
+    marks = {said.s.decode() for one in stand_ins for said in one.attribute if said.name == "block"}
+    results = [None if one is None else list(leaves(one)) for one in (traced.result, traced.made)]
+    return (
+        given == [leaf.shape for argument in key[1] for leaf in leaves(argument)]
+        and {name for name in names if not name.startswith(MARK)} <= set(traced.parameters)
+        and marks <= set(traced.calls)
+        and len(graph.output) == 1
+        and bool(results[0])
+        and results[0] == results[1]
+    )
 
 
 def _opened(cache: BlockCache) -> Store | None:

@@ -412,7 +412,7 @@ class Tracer:
 
     def _recalled(self, cell: Any, key: BlockKey) -> bool:
         """Take a block, and those within it, from the cache, if they are there."""
-        found = self._kept.find(key, mind_ir_pb2.ModelProto)
+        found = self._kept.find(key, len(self._parameters(cell)), mind_ir_pb2.ModelProto)
         if found is None:
             return False
         for (digest, told), traced in found.items():

@@ -9,7 +9,7 @@ infinite, as where it overflows a type.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,13 +118,28 @@ class Yardstick:
             np.save(held, array, allow_pickle=False)
         return held.getvalue()
 
-    def recall(self, content: bytes) -> None:
-        """Take values that were kept, of the same graph on the same inputs."""
+    def recall(self, content: bytes) -> bool:
+        """Take values that were kept, of the same graph on the same inputs; False for bytes that are no such values."""
         held, found = io.BytesIO(content), list[Array]()
-        while held.tell() < len(content):
-            found.append(np.load(held, allow_pickle=False))
-        count = len(found) // len(self.inputs.sets)
-        self._exact = [found[at : at + count] for at in range(0, len(found), count)]
+        try:
+            while held.tell() < len(content):
+                found.append(np.load(held, allow_pickle=False))
+        except Exception:  # of numpy's reader, of Python's tokenizer, which that has read the header, of memory
+            return False
+        shapes = [shape for one in self._original.model.proto.graph.output for shape in self._shapes(one.name)]
+        wanted = shapes * len(self.inputs.sets)
+        if len(found) != len(wanted) or any(
+            one.dtype != np.float64 or shape not in (None, one.shape) for one, shape in zip(found, wanted, strict=True)
+        ):
+            return False
+        self._exact = [found[at : at + len(shapes)] for at in range(0, len(found), len(shapes))]
+        return True
+
+    def _shapes(self, output: str) -> Iterator[tuple[int, ...] | None]:
+        """Of an output, or of each tensor in it; None for one that is not known."""
+        types = self._original.model.types_of(output)
+        for one in types if isinstance(types, tuple) else (types,):
+            yield None if one is None or any(size < 0 for size in one.dims) else one.dims
 
 
 def _executable(side: Side, arithmetic: Arithmetic) -> Executable:

@@ -437,8 +437,10 @@ class Reader:
     def _bias(self, node: Node, effect: AddTerm) -> None:
         name = f"term{len(self._terms)}"
         operand = self._term_view(name, effect.term, node)
-        source = self.space[name].source
-        self._terms[name] = Bias(operand.value, operand.dtype, effect.factor, source, self._added_in(node), node.name)
+        source, factor = self.space[name].source, effect.factor
+        self._terms[name] = Bias(
+            operand.value, operand.dtype, factor, source, self._added_in(node), node.name, beside=factor
+        )
 
     def _fill(self, node: Node, effect: FillWhere) -> None:
         name = f"term{len(self._terms)}"

@@ -521,19 +521,19 @@ class _Sorter:
 
     def _lost_from(self, term: Bias | Fill) -> float:
         """From where on scores are lost in the term, as it is behind all factors."""
-        return -absorbing(term.added_in) * (abs(term.factor) if isinstance(term, Bias) else 1.0)
+        return -absorbing(term.added_in) * (abs(term.behind) if isinstance(term, Bias) else 1.0)
 
     def _hides_from(self, term: Bias) -> float:
         """From where on what is added is a mask, as it is behind all factors."""
         limit = hides_from(term.added_in)
-        return limit if limit <= ABSORBING else limit * max(abs(term.factor), 1.0)
+        return limit if limit <= ABSORBING else limit * max(abs(term.behind), 1.0)
 
     def _note_absorbing(self, numbers: Reals, term: Bias) -> None:
         """Note what becomes of a row of the smallest of these numbers, from which a bias is taken at run time."""
         low = float(numbers.min())
         if self._absorbs(low, term):
             self.may_absorb = True
-        elif low <= MASKING and half_spacing(low / term.factor, term.added_in) > FELT and set(numbers) == {0.0, low}:
+        elif low <= MASKING and half_spacing(low / term.behind, term.added_in) > FELT and set(numbers) == {0.0, low}:
             self._assume_keys(f"{low:g}", term)
 
     def _assume_hidden(self, number: float) -> None:

@@ -77,9 +77,10 @@ class Bias:
     `source` are the atoms of the value in row-major order. A fused node's own bias has None: it is of the shape that
     fused nodes take. With `before_scale` it is added to the product before that is scaled. `clamped`: sums below the
     smallest number of `added_in` become that number. `inside` is the factor where the first cast, or the first
-    subtraction from whole rows, lies behind: what multiplies the scores then meets other numbers. `peak` is the largest
-    factor on the way to `factor`, 0 where there was none, and `narrowest` the largest number of the types that the sums
-    are cast to behind, 0 if one keeps fewer digits.
+    subtraction from whole rows, lies behind: what multiplies the scores then meets other numbers. `beside` is the part
+    of `factor` that the value alone is multiplied with where it is added; the rest meets the scores too. `peak` is the
+    largest factor on the way to `factor`, 0 where there was none, and `narrowest` the largest number of the types that
+    the sums are cast to behind, 0 if one keeps fewer digits.
     """
 
     value: str
@@ -91,8 +92,14 @@ class Bias:
     before_scale: bool = False
     clamped: bool = False
     inside: float | None = None
+    beside: float = 1.0
     peak: float = 0.0
     narrowest: float = math.inf
+
+    @property
+    def behind(self) -> float:
+        """What multiplies the scores too, behind the addition."""
+        return self.factor / self.beside if self.beside else 1.0
 
     def times(self, factor: float) -> Bias:
         """What it is of scores that are multiplied behind it."""

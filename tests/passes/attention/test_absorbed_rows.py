@@ -52,6 +52,18 @@ def test_of_a_mask_that_is_an_input(runtime: str, key_length: int) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_multiplies_the_mask_alone_makes_no_score_smaller(runtime: str) -> None:
+    """−10⁹ and a factor of 10⁻⁷: scores are lost from −1016 on all the same, and not from −10⁻⁴ on."""
+    numbers = np.zeros((1, 1, 1, 5)).astype(BFLOAT16.numpy)
+    numbers[..., 1] = -1e9
+
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.add(g.op("AddExt", s, numbers, 1e-7), g.input("bias", (2, 1, 1, 5), BFLOAT16))
+
+    Site(scores=scores, dtype=BFLOAT16).fused(runtime, 0.06, bias=np.full((2, 1, 1, 5), -0.25))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_beside_a_mask_of_its_own(runtime: str) -> None:
     """The keys that are left to a row by −inf all have the number."""
     scores = both(added((2, 1, 1, 5)), filled(-np.inf, (4, 5)))

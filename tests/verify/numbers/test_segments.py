@@ -12,13 +12,13 @@ import pytest
 from attnfuse import dispatch
 from attnfuse.errors import VerificationError
 from attnfuse.farm.dispatching import Dispatching
-from attnfuse.farm.station import CONTENTS
 from attnfuse.farm.units import Answer
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.pass_manager import Context, run
 from attnfuse.policy import Policy
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from attnfuse.targets import Target
 from attnfuse.verify.graph.sites import Cut, ReplacedOperator, Site, cut, cut_replaced, find
@@ -107,7 +107,7 @@ def test_others_find_the_same(parts: Parts, tmp_path: Path, monkeypatch: pytest.
     with Spread(tmp_path, Here()) as spread:
         every, every_replaced = known_sites(parts), segments.known_replaced(*parts.sides, parts.replaced, 0)
     assert spread.said == []
-    assert [one for one in spread.store.listed() if one.kind == CONTENTS] == []
+    assert [one for one in spread.store.listed() if one.kind == Kind.CONTENTS] == []
     for module, name in ((site_numbers, "on_met"), (site_numbers, "on_drawn"), (replaced_operators, "difference")):
         monkeypatch.setattr(module, name, pytest.fail)
     assert here(parts, every) == wanted

@@ -22,6 +22,7 @@ from attnfuse.policy import Policy
 from attnfuse.rewriting import Rewritten, rewrite
 from attnfuse.serialisation import to_json
 from attnfuse.store.entries import FORMAT, key_of
+from attnfuse.store.kinds import Kind as StoreKind
 from attnfuse.store.store import Store
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, Traced
@@ -89,7 +90,7 @@ def _content(folder: Path, name: str) -> bytes:
     return path.read_bytes() if path.is_file() else b""
 
 
-def _put(folder: Path, kind: str, key: str, content: bytes, *, agrees: bool) -> Store:
+def _put(folder: Path, kind: StoreKind, key: str, content: bytes, *, agrees: bool) -> Store:
     """A store with that entry; where it does not agree, as it lies."""
     store = Store(folder / STORE)
     store.put(kind, key, content)
@@ -103,24 +104,26 @@ def _look(folder: Path, *, agrees: bool) -> None:
     known = _begun(folder)
     component, rewritten = _component(), _rewritten()
     if content := _content(folder, "graph.json"):
-        _put(folder, KnownGraph.__name__, known._graph_key(component), content, agrees=agrees)
+        _put(folder, StoreKind.KNOWN_GRAPH, known._graph_key(component), content, agrees=agrees)
         known.graph(component, _GRAPH)
     if content := _content(folder, "weights.json"):
         key = known._weights_key(component, rewritten, _WEIGHTS)
-        _put(folder, KnownWeights.__name__, key, content, agrees=agrees)
+        _put(folder, StoreKind.KNOWN_WEIGHTS, key, content, agrees=agrees)
         known.weights(component, rewritten, _WEIGHTS)
     if content := _content(folder, "trace.json"):
-        _load_trace(folder, _put(folder, "traces", _KEY, content, agrees=agrees))
+        _load_trace(folder, _put(folder, StoreKind.TRACES, _KEY, content, agrees=agrees))
     if (content := _content(folder, "digest.json")) and (folder / "file").is_file():
         state = identity((folder / "file").stat())
         own = json.dumps(list(dataclasses.astuple(state))).encode()
-        store = _put(folder, "digests", digests_of._key(state), content.replace(b"[0, 0, 0, 0, 0]", own), agrees=agrees)
+        store = _put(
+            folder, StoreKind.DIGESTS, digests_of._key(state), content.replace(b"[0, 0, 0, 0, 0]", own), agrees=agrees
+        )
         assert KnownDigests(store).of(folder / "file").bytes == state.size
 
 
 def _load_trace(folder: Path, store: Store) -> None:
     for content in (b"graph", b"spill"):
-        store.put("graphs", key_of(content), content)
+        store.put(StoreKind.GRAPHS, key_of(content), content)
     plan = ComponentPlan(
         *("unet", "unet", "UNet2DConditionModel", "diffusers", folder / "model", None, "float16", ()),
         patches=(),
@@ -149,6 +152,6 @@ KIND = Kind(
     _seeds,
     {edit_json: 80},
     {"hostile": _hostile, "hostile too": _hostile, "damaged": _damaged},
-    ("attnfuse.cache.store", "attnfuse.cache.digests", "attnfuse.cache.traces", "attnfuse.incremental"),
+    ("attnfuse.store.entries", "attnfuse.store.store", "attnfuse.cache", "attnfuse.incremental"),
     own=(STORE,),
 )
