@@ -108,16 +108,21 @@ def test_workers_that_would_have_nothing_to_do_trace_blocks(
     assert len(asked) == 2
 
 
+def outputs(place: Path) -> dict[str, bytes]:
+    """All but the cache, which learns the digests of sources once they are two seconds old."""
+    return {name: content for name, content in tree(place).items() if not name.startswith("cache/")}
+
+
 def test_what_is_finished_is_not_done_again(run: Run, tracer: Tracer) -> None:
     write_pipeline(run.place / "a")
     graph = write_split(run.place / "g")
     compiles = [compile_(run.place, "a", "out"), compile_(run.place, f"g/{graph.name}", "out.mindir")]
     assert not any(result.before for result in run(*compiles).results)
-    before = tree(run.place)
+    before = outputs(run.place)
     again = run(*compiles)
     assert [result.before for result in again.results] == [True, True]
     assert (again.code, again.traced, run.said) == (0, 0, [])
-    assert tree(run.place) == before
+    assert outputs(run.place) == before
     (run.place / "out" / "convert.sh").write_text("edited")
     assert [result.before for result in run(*compiles).results] == [False, True]
     assert [result.before for result in run(*compiles, cache="another").results] == [True, True]
