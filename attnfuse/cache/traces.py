@@ -31,7 +31,6 @@ from attnfuse.processes import started_ns
 from attnfuse.serialisation import parse_json, to_json
 from attnfuse.store.entries import KEY, key_of
 from attnfuse.store.kinds import Kind
-from attnfuse.store.places import Place
 from attnfuse.store.store import Store
 from attnfuse.tracing.contract import (
     BlockCache,
@@ -93,9 +92,9 @@ class Traces:
         self._sources: list[str] = []
 
     @property
-    def place(self) -> Place:
+    def store(self) -> Store:
         """Where they are kept."""
-        return self._store.place
+        return self._store
 
     @property
     def error(self) -> str:

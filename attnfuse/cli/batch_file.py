@@ -136,7 +136,8 @@ def _spread(options: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
             except (AttributeError, KeyError, IndexError, ValueError):
                 known = ", ".join(f"{{{name}}}" for name in named) or "nothing"
                 raise UsageError(
-                    f"{where}: the {name} is {one[name]!r}; in braces may be what each lists, here {known}."
+                    f"{where}: the {name} is {one[name]!r}; in braces may be what each lists, here {known}; "
+                    "each.NAME = [...] lists more."
                 ) from None
         yield one
 

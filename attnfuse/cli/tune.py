@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -193,7 +194,7 @@ def _say(tuning: Tuning, output: Path) -> None:
                 f"warning: {component.name}: {component.drawn_weights} of {counted(component.weights, 'weight')} have "
                 "no values and were drawn: the figures are not those of the model."
             )
-    say(f"wrote {output}: attnfuse compile SOURCE --policy {output} compiles by it.")
+    say(f"wrote {output}: attnfuse compile SOURCE --policy {shlex.quote(str(output))} compiles by it.")
 
 
 def _silent(_: str) -> None:

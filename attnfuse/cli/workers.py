@@ -19,6 +19,7 @@ from attnfuse.farm.dispatching import Dispatching
 from attnfuse.farm.local import LocalWorkers
 from attnfuse.farm.station import KEY_VARIABLE
 from attnfuse.farm.units import Farm
+from attnfuse.names import counted
 from attnfuse.store.places import Place
 from attnfuse.store.store import Store
 
@@ -119,6 +120,8 @@ class WorkerOptions:
                 raise UsageError("--worker-memory is for --workers of two and more; drop it, or have more.")
             yield
             return
+        if self.scheduler is not None and (self.workers or 1) > 1:
+            raise UsageError("--workers is for workers of this machine, --scheduler for those of a cluster; drop one.")
         with ExitStack() as stack:
             cache = stack.enter_context(self.cache(place))
             store = Store(cache, cache_key)
@@ -126,6 +129,8 @@ class WorkerOptions:
             dispatching = Dispatching(workers, store, lambda text: tell(f"warning: {text}"))
             stack.enter_context(through(stack.enter_context(dispatching)))
             yield
+            if dispatching.asked:
+                tell(f"workers did {dispatching.done} of {counted(dispatching.asked, 'unit')} that they were asked for")
 
 
 def settings_of(cache_key: Path | None) -> Mapping[str, str]:

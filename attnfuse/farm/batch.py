@@ -119,20 +119,25 @@ class How:
 def run_batch(entries: Sequence[Entry], state: BatchState, how: How) -> Outcome:
     """Do a batch. What goes wrong with one entry is told of that, and keeps none of the others.
 
-    Raises UsageError, before anything is done, for an entry whose options cannot be meant.
+    Raises UsageError, before anything is done, for an entry whose options cannot be meant, and for workers that are not
+    there.
     """
     began = time.monotonic()
     outcome = Outcome([Result(entry) for entry in entries])
     planned = _Planned()
-    for result in outcome.results:
-        try:
-            planned.add(result, state, how.tool)
-        except UsageError as error:
-            raise UsageError(f"{result.entry.where}: {error}") from None
-        except AttnfuseError as error:
-            result.code, result.errors = error.exit_code, (str(error),)
-    outcome.kept = planned.kept
-    _Run(how, outcome, planned, state).all()
+    run = _Run(how, outcome, planned, state)
+    with how.workers() as workers:  # before it is known whether there is anything to trace: an address may be wrong
+        for result in outcome.results:
+            try:
+                planned.add(result, state, how.tool)
+            except UsageError as error:
+                raise UsageError(f"{result.entry.where}: {error}") from None
+            except AttnfuseError as error:
+                result.code, result.errors = error.exit_code, (str(error),)
+        outcome.kept = planned.kept
+        if planned.units:
+            run.trace(workers)
+    run.compile()
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -167,7 +172,7 @@ class _Planned:
             if traces.is_kept(key):
                 self.kept += 1
             else:
-                self.units[key.key] = trace_unit(plan, key, traces.place), f"{plan.name} of {entry.output}"
+                self.units[key.key] = trace_unit(plan, key, traces.store), f"{plan.name} of {entry.output}"
 
 
 class _Run:
@@ -180,11 +185,8 @@ class _Run:
         self._state = state
         self._count = 0
 
-    def all(self) -> None:
-        """Trace, then compile."""
-        if self._planned.units:
-            with self._how.workers() as workers:
-                self._trace(workers)
+    def compile(self) -> None:
+        """Have all compiles done that are not finished."""
         entries = self._planned.entries
         commands = {name: _command(result.entry, self._how.of_cluster) for name, (result, _) in entries.items()}
         for name, ended in run_each(commands, self._how.compiles, self._how.settings):
@@ -194,7 +196,7 @@ class _Run:
                 self._state.finish(result.entry.output, made)
             self._did(f"{name}: {'compiled' if result.code == 0 else f'exit code {result.code}'}")
 
-    def _trace(self, workers: Workers) -> None:
+    def trace(self, workers: Workers) -> None:
         """Have all traces made; workers that would have nothing to do trace blocks of them."""
         units = {unit.digest: (unit, what) for unit, what in self._planned.units.values()}
         texts = {digest: unit.text for digest, (unit, _) in units.items()}

@@ -20,7 +20,10 @@ from attnfuse.store.store import Store
 
 
 class Dispatching:
-    """A dispatcher for as long as the context lasts; `tell` is told, once each, why something was not done."""
+    """A dispatcher for as long as the context lasts; `tell` is told, once each, why something was not done.
+
+    `asked` counts the units that workers were asked for, `done` those that they did.
+    """
 
     def __init__(self, workers: Workers, store: Store, tell: Callable[[str], None]) -> None:
         self._workers = workers
@@ -28,6 +31,7 @@ class Dispatching:
         self._tell = tell
         self._put: set[str] = set()
         self._told: set[str] = set()
+        self.asked = self.done = 0
 
     def __enter__(self) -> Self:
         return self
@@ -49,14 +53,16 @@ class Dispatching:
 
     def perform(self, kind: str, requests: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """See `attnfuse.dispatch.Dispatcher`."""
-        units = {name: Unit.of(kind, self._store.place, made_here(), asked) for name, asked in requests.items()}
+        units = {name: Unit.of(kind, self._store, made_here(), asked) for name, asked in requests.items()}
         names: dict[str, list[str]] = {}
+        self.asked += len({unit.digest for unit in units.values()})
         for name, unit in units.items():
             names.setdefault(unit.digest, []).append(name)
         for digest, answer in self._workers.perform({digest: units[same[0]].text for digest, same in names.items()}):
             if answer.error:
                 self._say(f"{answer.error}; it is done here")
                 continue
+            self.done += 1
             for name in names[digest]:
                 yield name, answer.result
 

@@ -61,7 +61,7 @@ def _done(unit: Unit, memory: int | None) -> Answer:
     if known not in _known:
         _known[known] = Station(unit.cache, memory)
     station = _known[known]
-    refusal = station.refusal(unit.made_by)
+    refusal = station.refusal(unit)
     if refusal:
         return Answer(refusal)
     try:

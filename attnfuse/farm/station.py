@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from attnfuse.cache.digests import KnownDigests, local_store
 from attnfuse.cache.traces import Traces
+from attnfuse.farm.units import Unit
 from attnfuse.store.entries import key_of
 from attnfuse.store.kinds import Kind
 from attnfuse.store.places import Place
@@ -54,8 +54,13 @@ class Station:
             raise LookupError(f"{self.name} does not find in the cache what it is to work on")
         return found
 
-    def refusal(self, made_by: Mapping[str, str]) -> str:
+    def refusal(self, unit: Unit) -> str:
         """Why nothing of that can be done here; empty where it can."""
+        if unit.signer != self.store.signer:
+            which = "no key" if not self.store.signer else "another key" if unit.signer else "a key"
+            asked = "the command has one" if unit.signer else "the command has none"
+            return f"{self.name} has {which} for the cache ({KEY_VARIABLE}), and {asked}"
+        made_by = unit.made_by
         if not made_by:
             return ""
         from attnfuse.incremental import is_edited  # the passes, which what traces has no use for

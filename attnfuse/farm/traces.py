@@ -17,7 +17,7 @@ from attnfuse.farm.station import Station
 from attnfuse.farm.units import Answer, Unit
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.store.kinds import Kind
-from attnfuse.store.places import Place
+from attnfuse.store.store import Store
 from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, Way
 
@@ -68,9 +68,9 @@ class TraceResult:
     peak: int = 0
 
 
-def trace_unit(plan: ComponentPlan, key: TraceKey, place: Place) -> Unit:
-    """The unit of a trace that is to be in the cache at `place`."""
-    return Unit.of(TRACE, place, {}, TraceRequest(runner.resolved(plan), plan.way, key.key, key.parts))
+def trace_unit(plan: ComponentPlan, key: TraceKey, store: Store) -> Unit:
+    """The unit of a trace that is to be in that cache."""
+    return Unit.of(TRACE, store, {}, TraceRequest(runner.resolved(plan), plan.way, key.key, key.parts))
 
 
 def block_units(unit: Unit, count: int) -> list[Unit]:
@@ -79,7 +79,7 @@ def block_units(unit: Unit, count: int) -> list[Unit]:
     if asked.way != "blocks":
         return []
     requests = (BlocksRequest(asked, number, count + 1) for number in range(1, count + 1))
-    return [Unit.of(BLOCKS, unit.cache, {}, request) for request in requests]
+    return [replace(unit, kind=BLOCKS, request=to_json(request)) for request in requests]
 
 
 def blocks(request: Any, station: Station) -> Answer:

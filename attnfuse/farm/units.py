@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from attnfuse.serialisation import to_json
 from attnfuse.store.entries import key_of
 from attnfuse.store.places import Place
+from attnfuse.store.store import Store
 
 TRIES = 3
 """A unit whose workers died so often is not asked for again: it may be what they died of."""
@@ -26,23 +27,26 @@ class Unit:
     """Do the work of that `kind` that `request`, plain JSON values, asks for, with the cache at `place`.
 
     `made_by` has, by name, what has to be the same where it is done: a worker with other files or versions says in
-    which it differs, and does nothing.
+    which it differs, and does nothing. `signer` tells of the key that entries are signed with (`Store.signer`): a
+    worker with another key, or with none, does nothing either.
     """
 
     schema: Literal["attnfuse.unit/1"]
     kind: str
     place: str
     is_folder: bool
+    signer: str
     made_by: Mapping[str, str]
     request: Any
 
     @classmethod
-    def of(cls, kind: str, place: Place, made_by: Mapping[str, str], request: Any) -> Unit:
-        """A unit of a kind; `request` is a record, or its JSON values."""
+    def of(cls, kind: str, store: Store, made_by: Mapping[str, str], request: Any) -> Unit:
+        """A unit of a kind, with that cache; `request` is a record, or its JSON values."""
+        place = store.place
         is_folder = isinstance(place, Path)
         where = str(place.resolve() if isinstance(place, Path) else place)
         plain = request if isinstance(request, dict) else to_json(request)
-        return cls("attnfuse.unit/1", kind, where, is_folder, made_by, plain)
+        return cls("attnfuse.unit/1", kind, where, is_folder, store.signer, made_by, plain)
 
     @property
     def cache(self) -> Place:

@@ -7,6 +7,7 @@ everything where the place cannot be reached: who asks makes it anew. Entries of
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
@@ -37,6 +38,11 @@ class Store:
         self._backend: Backend = FolderBackend(place) if isinstance(place, Path) else RemoteBackend(place)
         self._secret = secret
         self._kinds: set[str] = set()
+
+    @property
+    def signer(self) -> str:
+        """What tells the key file from others, which does not tell what it holds; empty where there is none."""
+        return "" if self._secret is None else hmac.digest(self._secret, b"attnfuse signer", "sha256").hex()
 
     def get(self, kind: Kind, key: str) -> bytes | None:
         """The content of an entry; None where there is none that is whole."""

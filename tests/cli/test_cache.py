@@ -75,8 +75,12 @@ def test_bad_ones_go(command: Command, cache: Path, tmp_path: Path) -> None:
     assert command("cache", cache, "--max-age", "25d").code == 0
     assert left(cache) == [10, 20], "nobody asked for what was looked at"
     (tmp_path / "key").write_text("a key of at least sixteen bytes")
+    answer = command("cache", cache, "--bad", "--cache-key", tmp_path / "key")
+    assert (answer.code, left(cache)) == (2, [10, 20])
+    assert answer.error.endswith("give the key that they were signed with, or remove them with --max-age 0h.")
+    Store(cache, tmp_path / "key").put(Kind.GRAPHS, key_of("signed"), b"signed")
     assert command("cache", cache, "--bad", "--cache-key", tmp_path / "key").code == 0
-    assert left(cache) == []
+    assert [one.key for one in Store(cache).listed()] == [key_of("signed")]
 
 
 @pytest.mark.parametrize(

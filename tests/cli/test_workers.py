@@ -56,6 +56,7 @@ def test_workers_that_would_have_nothing_to_do_are_refused(command: Command, tmp
     [
         (("--scheduler", "tcp://127.0.0.1:1"), "--scheduler needs a cache that this machine and the workers reach"),
         (("--scheduler", "x", "--worker-memory", "8GiB"), "--worker-memory is for workers of this machine"),
+        (("--scheduler", "x", "--workers", "2", "--cache-dir", "c"), "--scheduler for those of a cluster; drop one"),
         (("--worker-memory", "8GiB"), "--worker-memory is for --workers of two and more"),
         (("--workers", "2", "--tls-cert", "c.pem"), "are for --scheduler tls://"),
         (("--workers", "0"), "Invalid value for '--workers'"),

@@ -34,7 +34,7 @@ def done(text: str, memory: int | None = None) -> Answer:
 
 
 def unit(place: Path, made_by: Mapping[str, str] | None = None, kind: str = "echo") -> Unit:
-    return Unit.of(kind, place, {} if made_by is None else made_by, {"number": 1})
+    return Unit.of(kind, Store(place), {} if made_by is None else made_by, {"number": 1})
 
 
 def test_a_kind_does_it_with_what_is_in_the_cache(tmp_path: Path) -> None:
@@ -64,6 +64,26 @@ def test_a_worker_that_would_compute_otherwise_says_in_what_it_differs(
     assert "would give other figures, as these differ there: a plugin, numpy, processor" in done(text).error
     monkeypatch.setattr(incremental, "is_edited", lambda: True)
     assert "start it again" in done(unit(tmp_path, made_here()).text).error
+
+
+def test_a_worker_with_another_key_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [tmp_path / name for name in ("ours", "theirs")]
+    for number, key in enumerate(keys):
+        key.write_text(f"{number}" * 32)
+    cache = tmp_path / "cache"
+    asked = {key: Unit.of("echo", Store(cache, key), {}, {"number": 1}).text for key in (None, *keys)}
+    answers: dict[tuple[Path | None, Path | None], str] = {}
+    for here in (None, *keys):
+        monkeypatch.setattr(perform_package, "_known", {})
+        if here is not None:
+            monkeypatch.setenv("ATTNFUSE_CACHE_KEY", str(here))
+        Store(cache, here).put(Kind.CONTENTS, key_of(b"known"), b"known")
+        answers |= {(there, here): done(text).error for there, text in asked.items()}
+    ours, theirs = keys
+    assert not any(answers[both, both] for both in (None, ours, theirs))
+    assert "has no key for the cache (ATTNFUSE_CACHE_KEY), and the command has one" in answers[ours, None]
+    assert "has another key for the cache (ATTNFUSE_CACHE_KEY), and the command has one" in answers[ours, theirs]
+    assert "has a key for the cache (ATTNFUSE_CACHE_KEY), and the command has none" in answers[None, ours]
 
 
 def test_what_takes_more_than_the_worker_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

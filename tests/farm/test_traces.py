@@ -19,6 +19,7 @@ from attnfuse.farm.station import KEY_VARIABLE
 from attnfuse.farm.traces import TraceRequest, TraceResult, block_units, trace_unit
 from attnfuse.farm.units import Answer, Unit
 from attnfuse.serialisation import from_json, parse_json
+from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.farm.conftest import write_pipeline
@@ -34,7 +35,7 @@ def unit(tracer: Tracer, tmp_path: Path) -> Unit:
     (plan,) = prepared.plans
     key = prepared.traces.key(plan)
     assert key is not None
-    return trace_unit(plan, key, prepared.traces.place)
+    return trace_unit(plan, key, prepared.traces.store)
 
 
 def done(text: str) -> Answer:
@@ -100,8 +101,10 @@ def test_what_cannot_be_traced_is_told(unit: Unit, monkeypatch: pytest.MonkeyPat
 def test_a_worker_signs_with_its_own_key(unit: Unit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "key").write_text("a key of at least sixteen bytes")
     monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "key"))
+    store = Store(tmp_path / "cache", tmp_path / "key")
+    unit = replace(unit, signer=store.signer)
     assert result(unit.text).made
-    signed = Traces(Store(tmp_path / "cache", tmp_path / "key"), KnownDigests())
+    signed = Traces(store, KnownDigests())
     key = signed.key(asked(unit).whole_plan)
     assert key is not None
     assert signed.is_kept(key)
@@ -121,9 +124,9 @@ def test_what_traces_a_share_of_the_blocks_leaves_the_rest_to_the_trace(tmp_path
         (plan,) = prepared.plans
         key = prepared.traces.key(plan)
         assert key is not None
-        return trace_unit(plan, key, prepared.traces.place)
+        return trace_unit(plan, key, prepared.traces.store)
 
-    def entries(cache: str, kind: str) -> dict[str, bytes | None]:
+    def entries(cache: str, kind: Kind) -> dict[str, bytes | None]:
         store = Store(tmp_path / cache)
         return {one.key: store.get(kind, one.key) for one in store.listed() if one.kind == kind}
 
@@ -136,11 +139,11 @@ def test_what_traces_a_share_of_the_blocks_leaves_the_rest_to_the_trace(tmp_path
         answers |= dict(workers.perform({"late": block_units(shared, 2)[1].text}))
     assert not any(answer.error for answer in answers.values()), answers
     made = {name: from_json(TraceResult, answer.result).blocks for name, answer in answers.items()}
-    assert made["alone"] == len(entries("alone", "blocks"))
+    assert made["alone"] == len(entries("alone", Kind.BLOCKS))
     assert 0 < made["beside"] < made["alone"]
     assert made["beside"] + made["shared"] == made["alone"]
     assert made["late"] == 0, "the trace is there"
     # What is traced of a block tells where, and in which order; what is made of it does not.
-    assert entries("shared", "blocks").keys() == entries("alone", "blocks").keys()
-    assert len(entries("alone", "graphs")) == 1
-    assert entries("shared", "graphs") == entries("alone", "graphs")
+    assert entries("shared", Kind.BLOCKS).keys() == entries("alone", Kind.BLOCKS).keys()
+    assert len(entries("alone", Kind.GRAPHS)) == 1
+    assert entries("shared", Kind.GRAPHS) == entries("alone", Kind.GRAPHS)
