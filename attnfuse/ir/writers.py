@@ -87,10 +87,17 @@ def lost(
             yield f"{short_name(other)} no longer comes before {message}."
 
 
-def _renamed_inputs(node: Node) -> list[str]:
-    """The values whose memory the node may give back under another name."""
+def _renamed_inputs(model: Model, node: Node) -> list[str]:
+    """The values whose memory the node may give back under another name, by reading what was changed in place too."""
     memory = operator(node.op).memory
+    if reads_memory(node):
+        return [name for name in arguments(node, memory.argument) if _is_changed(model, model.producer(name))]
     return arguments(node, memory.argument) if memory.effect is Effect.WRITES else aliased(node)
+
+
+def _is_changed(model: Model, node: Node | None) -> bool:
+    """Whether the node gives memory that it changed, of a graph's own values."""
+    return node is not None and node.op != CALL and bool(changed(model, node))
 
 
 def _may_act(row: Operator) -> bool:
@@ -248,10 +255,10 @@ class _Reader:
         index = None if node is None else _index(self._model, node)
         if node is not None and index is not None:
             maker = self._model.producer(node.inputs[0])
-            if maker is not None and maker.op not in (CONSTANT, CALL) and not _renamed_inputs(maker):
+            if maker is not None and maker.op not in (CONSTANT, CALL) and not _renamed_inputs(self._model, maker):
                 # No operator gives tensors that overlap: the other elements of its tuple are other memory.
                 return [], self._elements(maker.name)[index], _is_own(maker)
-        onward = [] if node is None or node.op in (CONSTANT, CALL) else _renamed_inputs(node)
+        onward = [] if node is None or node.op in (CONSTANT, CALL) else _renamed_inputs(self._model, node)
         return onward, [], bool(onward) or _is_own(node)
 
     def _elements_of(self, several: str) -> dict[int, list[str]]:
@@ -266,7 +273,7 @@ class _Reader:
     def _renaming(self, name: str) -> list[str]:
         """The nodes that may give the value's memory another name."""
         nodes = (use.node for use in self._model.uses(name))
-        found = (n.name for n in nodes if n is not None and n.op != CALL and name in _renamed_inputs(n))
+        found = (n.name for n in nodes if n is not None and n.op != CALL and name in _renamed_inputs(self._model, n))
         return list(dict.fromkeys(found))
 
     def _readers_of(self, name: str) -> int:

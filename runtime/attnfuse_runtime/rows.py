@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from attnfuse_runtime.binding import BoundComponent
+from attnfuse_runtime.errors import PipelineError
 from attnfuse_runtime.noise import Array
 
 
@@ -15,7 +16,7 @@ def run_rows(component: BoundComponent, rows: Mapping[str, Array], **same: Array
 
     `rows` are inputs by name with as many rows each; the last run is filled up with the last row. `same` is what all
     rows share: arrays as they are, and scalars each in the shape that the graph has for it. Raises as the component
-    does.
+    does, and PipelineError for an output that has no rows.
     """
     shapes = {one.name: one.shape for one in component.component.inputs}
     total = len(next(iter(rows.values())))
@@ -31,4 +32,10 @@ def run_rows(component: BoundComponent, rows: Mapping[str, Array], **same: Array
             for name, value in same.items()
         }
         parts.append(component(**{name: value[taken] for name, value in rows.items()}, **shared))
+    for name, value in parts[0].items():
+        if not value.ndim:
+            graph = component.component.name
+            raise PipelineError(
+                f"the graph {graph} gives {name} without rows, one number; compile it for this pipeline."
+            )
     return {name: np.concatenate([part[name] for part in parts])[:total] for name in parts[0]}

@@ -8,44 +8,56 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from attnfuse import cli, original_names, output
+from attnfuse import cli, original_names, output, pass_manager
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.cli.pictures import devices_of
+from attnfuse.component import Component
 from attnfuse.errors import OutputError, SourceError, TraceError, UsageError
 from attnfuse.live.plans import plan_live
 from attnfuse.lora.inversion import GivenInversion, read_inversions, with_tokens
 from attnfuse.lora.layers import read_layers
+from attnfuse.mindir import codec
+from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.foreign import what_lies_there
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import OutputPlace, OutputStage
 from attnfuse.output_verification import read_written
+from attnfuse.policy import Policy
 from attnfuse.report.require import parse_requirement
+from attnfuse.rewriting import rewrite
 from attnfuse.source_files import is_output
 from attnfuse.standing import read_standing
 from attnfuse.store.entries import key_of
 from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
+from attnfuse.targets import RUNTIMES, Target
 from attnfuse.targets.limits import _is_too_old
 from attnfuse.tracing.checkpoint import is_gguf
 from attnfuse.tracing.config_check import check_config
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
+from attnfuse.tracing.specs.pictures.stable_diffusion import residual_shapes
 from attnfuse.tracing.tokenizer_files import NotMadeError, make_tokenizer
 from attnfuse.verify.numbers.data import check_readable
 from attnfuse_runtime import schedulers
-from attnfuse_runtime.errors import AttnfuseRuntimeError, FolderError, InputError, SchedulerError
+from attnfuse_runtime.errors import AttnfuseRuntimeError, FolderError, InputError, PipelineError, SchedulerError
 from attnfuse_runtime.files import read_vae
+from attnfuse_runtime.rows import run_rows
 from attnfuse_runtime.tokenizer import Tokenizer
 from tests.live.test_plans import UNet2DConditionModel
 from tests.lora.test_layers import pair
+from tests.support.by_hand import in_place
+from tests.support.graphs import GraphBuilder
 from tests.support.loop_models import TOKENS, changed, components, loop, write_pipeline
 from tests.support.lora_files import write
+from tests.support.sites import Site
 from tools.fuzz.kinds.pipeline import TOKENIZER
 from tools.fuzz.tensor_files import tensor_file
 
@@ -346,3 +358,33 @@ def test_a_manifest_that_is_nested_too_deeply(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("[" * 100_000)
     with pytest.raises(UsageError, match="was not written by attnfuse"):
         output.place(tmp_path, [])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_two_masks_that_are_added_in_place(runtime: str) -> None:
+    """What is read of memory that was changed is the graph's own, and may be changed again."""
+
+    def scores(g: GraphBuilder, s: str) -> str:
+        for name in ("first", "second"):
+            s = in_place(g, s, g.input(name, (2, 1, 1, 5), FLOAT16))
+        return s
+
+    data = codec.serialise(Site(scores=scores).proto())
+    component = Component(name="unet", owner="unet", where="it", data=data, graph_name="it.mindir")
+    rewritten, _ = rewrite(component, Policy(), Target(runtime, "ascend910b"), pass_manager.discover())
+    assert [site.status for site in rewritten.sites] == ["fused"]
+
+
+def test_a_graph_that_gives_no_rows() -> None:
+    made: Any = lambda **given: {"sample": np.ones(())}  # noqa: E731  # with attributes
+    made.component = components()["unet"]
+    with pytest.raises(PipelineError, match=r"the graph unet gives sample, one number, without rows; compile .*\.$"):
+        run_rows(made, {made.component.inputs[0].name: np.ones(made.component.inputs[0].shape)})
+
+
+def test_more_layers_than_any_model_has() -> None:
+    numbers = {"block_out_channels": [4, 4], "layers_per_block": [2**63]}
+    context: Any = SimpleNamespace(
+        numbers=numbers.get, option=numbers.get, sizes={"latent_height": 8, "latent_width": 8, "rows": 2}
+    )
+    assert len(residual_shapes(context)) == 2 * 1_000 + 2

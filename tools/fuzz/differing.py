@@ -58,7 +58,7 @@ REFUSED, KEPT, UNCOMPUTED = "refused", "not fused", "not computed"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What came of a mutant: `AGREES` or `DIFFERS` where something is fused; else refused, nothing fused, or not
+    """What came of a mutant: `AGREES` or `DIFFERS` (also by a defect) where something is fused; else refused, nothing fused, or not
     computed, as the interpreter does not know an operator, the numbers leave the range of the type that policy casts
     to, or the mutant's own sizes contradict each other. `detail` says what."""
 
@@ -108,6 +108,8 @@ def compare(number: int) -> Compared:
         rewritten, data = rewrite(component, policy, pair.target, _passes())
     except SourceError as error:
         return Compared(number, REFUSED, str(error))
+    except Exception as error:
+        return Compared(number, DIFFERS, f"{type(error).__name__}: {error}")
     fused = [site for site in rewritten.sites if site.status == "fused"]
     if not fused:
         return Compared(number, KEPT, rewritten.sites[0].code if rewritten.sites else "no site")
@@ -145,7 +147,8 @@ def compare(number: int) -> Compared:
 
 
 class _Overflow:
-    """`oracle.in_range`, which notes whether a number became infinite: in another order of sums it would not have."""
+    """`oracle.in_range`, which notes whether a number became infinite, which it would not have in another order of sums,
+    or is +∞, which no mask hides keys with."""
 
     def __init__(self) -> None:
         self._in_range = oracle.in_range
@@ -154,7 +157,7 @@ class _Overflow:
     def __call__(self, value: Array, dtype: DType) -> Array:
         result = self._in_range(value, dtype)
         if result.dtype.kind == "f":
-            self.seen = self.seen or bool((np.isinf(result) & np.isfinite(value)).any())
+            self.seen |= bool(np.isposinf(result).any() or (np.isinf(result) & np.isfinite(value)).any())
         return result
 
 

@@ -144,6 +144,10 @@ def condition_sizes(context: SpecContext) -> Sizes:
     return {**sizes, "pooled": text_width, "time_ids": ids}
 
 
+_MOST_LAYERS = 1_000
+"""Of a block, more than any model has: a damaged configuration may say any number."""
+
+
 def one_context(context: SpecContext) -> str:
     """Refuse a text width that differs from block to block: no published pipeline has several texts to feed."""
     several = len(set(context.numbers("cross_attention_dim"))) != 1
@@ -158,7 +162,7 @@ def residual_shapes(context: SpecContext) -> Sequence[tuple[int, ...]]:
     rows = context.sizes.get("text_rows", context.sizes["rows"])  # AnimateDiff has a text, and a row, for every frame
     shapes = [(rows, channels[0], height, width)]
     for i, channel in enumerate(channels):
-        shapes += [(rows, channel, height, width)] * layers[i % len(layers)]
+        shapes += [(rows, channel, height, width)] * min(layers[i % len(layers)], _MOST_LAYERS)
         if i < len(channels) - 1:
             height, width = (height + 1) // 2, (width + 1) // 2
             shapes.append((rows, channel, height, width))
