@@ -41,6 +41,7 @@ from attnfuse.api import (
 
 AnyRewrite: TypeAlias = Rewrite[Any, Any]
 _REFERENCE = attrgetter("reference")
+_TOLD = 256
 
 
 def rewrite(model: Model, context: Context, effects: Effects, rewrites: Iterable[AnyRewrite]) -> bool:
@@ -130,9 +131,13 @@ class _Run:
     def _absorbed(self, root: Node, replaced: Sequence[Node], read: Set[str]) -> tuple[str, ...]:
         """Operators beside the root's that are gone: of replaced nodes, first the one in whose place all is written,
         and of those that nothing read but these and each other; the last first. What is written reads `read`.
+
+        The first `_TOLD` of them: a formula has fewer, and of a chain of copies each would tell of all before it.
         """
         gone, names = [*replaced], {node.name for node in replaced}
         for node in gone:
+            if len(gone) > _TOLD:
+                break
             for maker in filter(None, map(self.model.producer, node.inputs)):
                 if maker.op == CONSTANT or maker.name in read or maker.name in names:
                     continue

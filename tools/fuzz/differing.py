@@ -58,9 +58,9 @@ REFUSED, KEPT, UNCOMPUTED = "refused", "not fused", "not computed"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What came of a mutant: `AGREES` or `DIFFERS` (also by a defect) where something is fused; else refused, nothing fused, or not
-    computed, as the interpreter does not know an operator, the numbers leave the range of the type that policy casts
-    to, or the mutant's own sizes contradict each other. `detail` says what."""
+    """What came of a mutant: `AGREES` or `DIFFERS` (also by a defect) where something is fused; else refused, nothing
+    fused, or not computed, as the interpreter does not know an operator, the numbers leave the range of the type that
+    policy casts to, or the mutant's own sizes contradict each other. `detail` says what."""
 
     number: int
     ended: str
@@ -147,8 +147,8 @@ def compare(number: int) -> Compared:
 
 
 class _Overflow:
-    """`oracle.in_range`, which notes whether a number became infinite, which it would not have in another order of sums,
-    or is +∞, which no mask hides keys with."""
+    """`oracle.in_range`, which notes whether a number became infinite, which it would not have in another order of
+    sums, or is +∞, which no mask hides keys with."""
 
     def __init__(self) -> None:
         self._in_range = oracle.in_range

@@ -188,11 +188,14 @@ def _killed(folder: Path, options: Sequence[str], start: Run, count: int, seed: 
     shutil.rmtree(out)
     seconds[WITH] = _seconds(start, command, out)
     random_ = random.Random(seed)
-    found, trial = Found(), 0
+    found, trial, told = Found(), 0, 0
     while (killed := sum(found.killed.values())) < count:
         trial += 1
         if trial % _TOLD_EVERY == 0:
             print(f"{killed} killed, {found.whole + found.ended} ended, {len(found.wrong)} wrong", file=sys.stderr)
+        for text in found.wrong[told:]:  # as they come: whoever stops the run has seen them
+            print(text, file=sys.stderr)
+        told = len(found.wrong)
         stood, cached = _set_up(random_, out, cache, before)
         run, moment = start(command), random_.uniform(0, seconds[cached])
         if trial % _WHOLE_EVERY == 0:
