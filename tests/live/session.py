@@ -184,9 +184,9 @@ def main(folder: Path) -> None:
     told["call"] = report_of(called)
     call = [np.zeros((1, width, 4, 4), np.float32)]
     before = state(pipe)
-    tuned = attnfuse.tune(attention, budget=1e-2, inputs=call, progress="never")
+    tuned = attnfuse.tune(attention, budget=1e-2, inputs=call, runtime="mindspore", progress="never")
     told["tuned"] = [tuned.document, state(pipe) == before]
-    by_it = attnfuse.compile(attention, None, inputs=call, policy=tuned.policy, progress="never")
+    by_it = attnfuse.compile(attention, None, inputs=call, policy=tuned.policy, runtime="mindspore", progress="never")
     told["by what was tuned"] = report_of(by_it)
     keys = (np.zeros((2, 5, 8), np.float16),) * 2
     attnfuse.compile(

@@ -70,7 +70,11 @@ def test_what_a_picture_meets_decides(tmp_path: Path) -> None:
         for name, one in found.items()
     }
     assert len(found["recorded"]["inputs"]) == len(list((recorded / "unet").iterdir())) > 1
-    assert in_float16["drawn"] - in_float16["recorded"] == {f"unet/{AT}"}
+    # Those that are alike go with it where bfloat16 costs no more.
+    left = in_float16["drawn"] - in_float16["recorded"]
+    assert f"unet/{AT}" in left
+    assert len(left) <= 5
+    assert all(site.endswith("attn2") for site in left)
     assert "inf" in [one["error"] for one in found["recorded"]["uniform"]]
     assert "inf" not in [one["error"] for one in found["drawn"]["uniform"]]
     # The picture of the one is a picture, that of the other no number.
