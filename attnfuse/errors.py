@@ -27,9 +27,9 @@ class UsageError(AttnfuseError):
 
 
 class MemoryLimitError(UsageError):
-    """Something takes more memory than is allowed; `needed` are the bytes."""
+    """Something takes more memory than is allowed; `needed` are the bytes, 0 where they are not told."""
 
-    def __init__(self, message: str, needed: int) -> None:
+    def __init__(self, message: str, needed: int = 0) -> None:
         super().__init__(message)
         self.needed = needed
 

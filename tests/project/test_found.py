@@ -378,7 +378,7 @@ def test_two_masks_that_are_added_in_place(runtime: str) -> None:
 def test_a_graph_that_gives_no_rows() -> None:
     made: Any = lambda **given: {"sample": np.ones(())}  # noqa: E731  # with attributes
     made.component = components()["unet"]
-    with pytest.raises(PipelineError, match=r"the graph unet gives sample, one number, without rows; compile .*\.$"):
+    with pytest.raises(PipelineError, match=r"the graph unet gives sample without rows, one number; compile .*\.$"):
         run_rows(made, {made.component.inputs[0].name: np.ones(made.component.inputs[0].shape)})
 
 

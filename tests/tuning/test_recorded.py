@@ -79,8 +79,8 @@ def test_what_a_picture_meets_decides(tmp_path: Path) -> None:
     assert "inf" not in [one["error"] for one in found["drawn"]["uniform"]]
     # The picture of the one is a picture, that of the other no number.
     for name, code in (("recorded", 0), ("drawn", 3)):
-        by = ("--policy", tmp_path / f"{name}.toml", "--strict-policy")
-        compiled = inside("compile", source, "-o", out, "--component", "unet", *by, *shared)
+        rules = ("--policy", tmp_path / f"{name}.toml", "--strict-policy")
+        compiled = inside("compile", source, "-o", out, "--component", "unet", *rules, *shared)
         assert compiled.returncode == 0, compiled.stderr
         picture = tmp_path / f"{name}.png"
         again = inside("run", out, "--prompt", "a cat", "--steps", "2", "-o", picture, "--progress", "never")
