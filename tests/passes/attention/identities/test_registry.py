@@ -45,7 +45,7 @@ def test_effect_is_what_the_operator_does(identity: Identity, text: str) -> None
     value, effect = found
     values = program.values()
     # Each side rounds up to four times more than the other: an exponential, a sum, a logarithm, a difference.
-    rounding = 8 * np.finfo(np.float64).eps
+    rounding = 8 * float(np.finfo(np.float64).eps)
     np.testing.assert_allclose(applied(effect, values[value], values), values[program.node.name], rtol=rounding)
 
 
