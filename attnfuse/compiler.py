@@ -199,7 +199,8 @@ def prepare(request: CompileRequest) -> Prepared:
     if request.output is None:
         known, source, _ = _open(request)
     else:
-        known, source, _, _ = _checked(request, request.output)
+        checked = _checked(request, request.output)
+        known, source = checked.known, checked.source
     return Prepared(known.traces, source.plans, tuple(source.paths))
 
 
@@ -220,17 +221,18 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
             what = "a reporter" if request.reporters else "--golden"
             raise UsageError(f"--dry-run writes nothing, and {what} writes into the output; drop one.")
         return _census(request, progress, weights=True)
-    known, source, passes, target = _checked(request, request.output)
+    checked = _checked(request, request.output)
+    target = checked.target
     if request.check:
         with _work_folder() as work:
             try:
-                outcome, _ = _produce(request, source, passes, target, known, Digests(), work, None, progress)
+                outcome, _ = _produce(request, checked, Digests(), work, None, progress)
             except OutputError as error:  # what stands there is damaged, or of something else
                 raise RequirementError(f"{target.path} is not up to date: {error}") from None
         _compare(target, outcome)
         return outcome
     with OutputStage(target) as stage:
-        outcome, standing = _produce(request, source, passes, target, known, stage, stage.work, stage.root, progress)
+        outcome, standing = _produce(request, checked, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
         if request.golden:
@@ -242,8 +244,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
         if standing is not None and not standing.unchanged():
             raise OutputError(f"{target.path} changed while this was compiled; compile again to add to what is there.")
         stage.publish()
-    known.end(stage)
-    return replace(outcome, written=True, cache_error=known.cache_error)
+    checked.known.end(stage)
+    return replace(outcome, written=True, cache_error=checked.known.cache_error)
 
 
 def _check_data(request: CompileRequest) -> None:
@@ -251,10 +253,19 @@ def _check_data(request: CompileRequest) -> None:
         raise UsageError("--data feeds --verify full, or sampled; drop it, or ask for that.")
 
 
-def _checked(
-    request: CompileRequest, output: Path
-) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...], OutputPlace]:
-    """What is compiled, as `_open` has it, and where to: all that can be refused before the long work is refused."""
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What is compiled, as `_open` has it, where to, and the files of inputs for each component."""
+
+    known: Incremental
+    source: Source
+    passes: tuple[pass_manager.Pass, ...]
+    target: OutputPlace
+    data: Mapping[str, Sequence[Path]]
+
+
+def _checked(request: CompileRequest, output: Path) -> _Checked:
+    """A request of which all that can be refused before the long work was not."""
     _check_data(request)
     if request.verify != "none":
         require_executor(request.verify)
@@ -267,17 +278,15 @@ def _checked(
     if target.is_file and not source.single_file:
         source_text = request.source if isinstance(request.source, str) else "the source"
         raise UsageError(f"the output {output} is one file, and {source_text} a pipeline; name a folder.")
-    if request.data is not None:
-        data_files(request.data, source.names)
-    if (
-        not (request.components or request.exclude) or not target.path.exists()
-    ):  # else they may be for what stands there
+    data = {} if request.data is None else data_files(request.data, source.names)
+    is_added = bool(request.components or request.exclude) and target.path.exists()
+    if not is_added:  # else they may be for what stands there
         check_used(source.loras, source.owners)
     if request.golden:
         _check_golden(request, source)
     if request.check and request.verify != "none":
         raise UsageError("--check compares and does not verify; drop it or --verify.")
-    return known, source, passes, target
+    return _Checked(known, source, passes, target, data)
 
 
 def _check_golden(request: CompileRequest, source: Source) -> None:
@@ -367,23 +376,20 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
 
 def _produce(
     request: CompileRequest,
-    source: Source,
-    passes: Sequence[pass_manager.Pass],
-    target: OutputPlace,
-    known: Incremental,
+    checked: _Checked,
     sink: Sink,
     work: Path,
     root: Path | None,
     progress: Progress,
 ) -> tuple[CompileOutcome, Standing | None]:
     """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
+    known, source, passes, target = checked.known, checked.source, checked.passes, checked.target
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
     verified_before: list[str] = []
     stood = (None if request.again or root is None else certificates(target)) or Certified()
     failed = dict(source.failures)
     refused: TraceError | None = None
-    data = {} if request.data is None else data_files(request.data, source.names)
     # What nothing can be added to is said before the long work.
     before = _standing(request, source, target, known)
     weights_of = SharedWeights(source.bases)
@@ -416,7 +422,7 @@ def _produce(
                 result = replace(result, config=write_config(result, request.target, target, sink))
             if root is not None and request.verify != "none":
                 progress.stage(name, "verify")
-                files = data.get(name, ())
+                files = checked.data.get(name, ())
                 known_before = _verified_before(request, result, files, stood.entries.get(name), inputs, sink)
                 verified_before += [] if known_before is None else [name]
                 verification = known_before or verify_staged(
@@ -430,7 +436,7 @@ def _produce(
                     seed=request.seed,
                     data=files,
                 )
-                if data and not files:
+                if checked.data and not files:
                     message = "--data has no inputs for it; those of its verification were drawn"
                     verification = replace(verification, warnings=(*verification.warnings, message))
                 result = replace(result, verification=verification)

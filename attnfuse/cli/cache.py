@@ -63,7 +63,7 @@ def cache_command(
     try:
         found = sorted(store.listed(), key=lambda one: (one.written, one.kind, one.key))
         removed = [one for one in found if bad and not store.is_whole(one)]
-        if found and len(removed) == len(found) and any(map(Store(place).is_whole, found)):
+        if cache_key is not None and found and len(removed) == len(found) and any(map(Store(place).is_whole, found)):
             raise UsageError(
                 f"no entry of {shown(place)} is signed with {cache_key}, and all {len(found)} would go: give the key "
                 "that they were signed with, or remove them with --max-age 0h."

@@ -15,7 +15,7 @@ from attnfuse.cli.sizes import size_option
 from attnfuse.errors import UsageError
 from attnfuse.names import counted, nearest
 from attnfuse.policy import CAST_NAMES
-from attnfuse.store.places import place_of
+from attnfuse.store.places import KEY_VARIABLE, place_of
 from attnfuse.targets import RUNTIMES, SOCS
 from attnfuse.targets.names import soc_named
 from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, Fetch, ShapeOptions, Way
@@ -308,8 +308,6 @@ beside_options = (
         help="Give the UNet an IP-Adapter, with a scale of 1 or that one where a run says nothing else.",
     ),
 )
-
-KEY_VARIABLE = "ATTNFUSE_CACHE_KEY"
 
 cache_key_option = click.option(
     "--cache-key",

@@ -17,10 +17,9 @@ from attnfuse.errors import UsageError
 from attnfuse.farm.cluster import Cluster, Tls
 from attnfuse.farm.dispatching import Dispatching
 from attnfuse.farm.local import LocalWorkers
-from attnfuse.farm.station import KEY_VARIABLE
 from attnfuse.farm.units import Farm
 from attnfuse.names import counted
-from attnfuse.store.places import Place
+from attnfuse.store.places import KEY_VARIABLE, Place
 from attnfuse.store.store import Store
 
 worker_memory_option = click.option(

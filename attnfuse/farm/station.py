@@ -7,20 +7,16 @@ import platform
 import socket
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 from attnfuse.cache.digests import KnownDigests, local_store
 from attnfuse.cache.traces import Traces
 from attnfuse.farm.units import Unit
 from attnfuse.store.entries import key_of
 from attnfuse.store.kinds import Kind
-from attnfuse.store.places import Place
+from attnfuse.store.places import KEY_VARIABLE, Place
 from attnfuse.store.store import Store
 from attnfuse.tracing import runner
 from attnfuse.tracing.workers import Workers
-
-KEY_VARIABLE: Final = "ATTNFUSE_CACHE_KEY"
-"""Names the file of what signs entries of the cache, on each machine its own."""
 
 _OF_PROCESSOR = ("vendor_id", "model name", "flags")
 

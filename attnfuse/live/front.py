@@ -116,19 +116,9 @@ def compile(  # noqa: A001  # it is what it does
     """
     given = given_policy(policy, force_cast_dtype, no_flash)
     _check_choice("verify", verify, _LEVELS)
-    asked = _Asked(
-        source,
-        components,
-        inputs,
-        _shapes(batch, height, width, sequence_length, frames, guidance, timestep_dtype, clip_skip, dtype),
-        dtype,
-        config,
-        vae,
-        ip_adapter,
-        [textual_inversion] if isinstance(textual_inversion, str | os.PathLike) else textual_inversion,
-        runtime,
-        soc_named(soc),
-    )
+    shapes = _shapes(batch, height, width, sequence_length, frames, guidance, timestep_dtype, clip_skip, dtype)
+    beside = (dtype, config, vae, ip_adapter, textual_inversion)
+    asked = _Asked(source, components, inputs, shapes, *beside, runtime, soc_named(soc))
     asked.check()
     for text in require:
         parse_requirement(text)
@@ -191,19 +181,9 @@ def tune(
     given = given_policy(policy, NOT_GIVEN, ())
     if not 0 < budget < math.inf:
         raise UsageError(f"the budget {budget} is no relative error; give a number above 0, such as 1e-3.")
-    asked = _Asked(
-        source,
-        components,
-        inputs,
-        _shapes(batch, height, width, sequence_length, frames, guidance, timestep_dtype, clip_skip, dtype),
-        dtype,
-        config,
-        vae,
-        ip_adapter,
-        [textual_inversion] if isinstance(textual_inversion, str | os.PathLike) else textual_inversion,
-        runtime,
-        soc_named(soc),
-    )
+    shapes = _shapes(batch, height, width, sequence_length, frames, guidance, timestep_dtype, clip_skip, dtype)
+    beside = (dtype, config, vae, ip_adapter, textual_inversion)
+    asked = _Asked(source, components, inputs, shapes, *beside, runtime, soc_named(soc))
     asked.check()
     request: dict[str, Any] = {
         "budget": float(budget),
@@ -228,7 +208,7 @@ class _Asked:
     config: str | os.PathLike[str] | None
     vae: str | os.PathLike[str] | None
     ip_adapter: str | os.PathLike[str] | None
-    textual_inversion: Sequence[str | os.PathLike[str]]
+    textual_inversion: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     runtime: Literal["lite", "mindspore"]
     soc: str
 
@@ -238,12 +218,18 @@ class _Asked:
         if self.is_stored and self.inputs is not None:
             raise UsageError("inputs are those of a live cell; drop them, or give the cell.")
         elsewhere = {name: getattr(self, name) for name in ("dtype", "config", "vae", "ip_adapter")}
-        elsewhere["textual_inversion"] = self.textual_inversion or None
+        elsewhere["textual_inversion"] = self.inversions or None
         named = next((name for name, value in elsewhere.items() if value is not None), None)
         if not self.is_stored and named is not None:
             raise UsageError(
                 f"{named} is for what is on disk, and a live pipeline has its own; drop it, or change that."
             )
+
+    @property
+    def inversions(self) -> Sequence[str | os.PathLike[str]]:
+        """The files of textual inversions."""
+        given = self.textual_inversion
+        return [given] if isinstance(given, str | os.PathLike) else given
 
     @property
     def is_stored(self) -> bool:
@@ -265,7 +251,7 @@ class _Asked:
             request["dtype"] = self.dtype if isinstance(self.dtype, str) else None
             where = [os.fspath(path) if path else "" for path in (self.config, self.vae, self.ip_adapter)]
             request["fetch"] = to_json(Fetch(config=where[0], vae=where[1], ip_adapter=where[2]))
-            request["inversions"] = [os.fspath(path) for path in self.textual_inversion]
+            request["inversions"] = [os.fspath(path) for path in self.inversions]
             return request
         configs = work / "configs"
         configs.mkdir()

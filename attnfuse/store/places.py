@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import unquote
 
 from attnfuse.errors import UsageError
@@ -40,6 +40,10 @@ def place_of(text: str) -> Place:
 def shown(place: Place) -> str:
     """The place without a name and a password that its URL may have."""
     return re.sub(r"(?<=://)[^/@]*@", "", str(place))
+
+
+KEY_VARIABLE: Final = "ATTNFUSE_CACHE_KEY"
+"""Names the file of what signs entries of the cache, on each machine its own."""
 
 
 def read_secret(file: Path) -> bytes:

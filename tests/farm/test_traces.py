@@ -15,11 +15,11 @@ from attnfuse.compiler import CompileRequest, prepare
 from attnfuse.errors import TraceError
 from attnfuse.farm.local import LocalWorkers
 from attnfuse.farm.perform import perform
-from attnfuse.farm.station import KEY_VARIABLE
 from attnfuse.farm.traces import TraceRequest, TraceResult, block_units, trace_unit
 from attnfuse.farm.units import Answer, Unit
 from attnfuse.serialisation import from_json, parse_json
 from attnfuse.store.kinds import Kind
+from attnfuse.store.places import KEY_VARIABLE
 from attnfuse.store.store import Store
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.farm.conftest import write_pipeline
