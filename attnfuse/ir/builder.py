@@ -167,7 +167,10 @@ class Builder:
         if shared is not None:
             return shared
         if told not in self._edit.literals:
-            proto = value_attribute(value)
+            try:
+                proto = value_attribute(value)
+            except ValueError:  # of protobuf
+                raise NotWritableError(self._anchor.name, f"given {value}, which int64 does not have") from None
             self._edit.literals[told] = proto, read_constant(proto)
         made = self._constant(*self._edit.literals[told])
         if self._constants is not None:
@@ -180,8 +183,14 @@ class Builder:
         return self._edit.constant_bytes
 
     def tensor(self, array: npt.NDArray[np.generic], dtype: DType) -> str:
-        """A constant tensor."""
+        """A constant tensor. Raises NotWritableError for numbers that whole numbers of that type do not reach."""
         tensor_type = TensorType(tuple(array.shape), dtype)
+        if dtype.numpy.kind in "iu" and array.size:  # of such numbers each processor makes others
+            limits = np.iinfo(dtype.name)
+            least, most = array.min(), array.max()
+            if not limits.min <= least <= most <= limits.max:
+                odd = least if not limits.min <= least else most
+                raise NotWritableError(self._anchor.name, f"given {odd}, which {dtype} does not have")
         a = AttributeProto(name="value", type=AttributeProto.TENSORS)
         with np.errstate(over="ignore"):  # what the type cannot hold is an infinity in it, as an operator would give
             data = np.ascontiguousarray(array.astype(dtype.numpy))

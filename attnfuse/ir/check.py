@@ -19,7 +19,17 @@ from attnfuse.ir.operators.columns import Effect, Hands
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.readable import unreadable_node
-from attnfuse.ir.types import ScalarType, Special, TensorType, ValueType, agree, declared_type, describe, element_type
+from attnfuse.ir.types import (
+    ScalarType,
+    Special,
+    TensorType,
+    ValueType,
+    agree,
+    declared_type,
+    describe,
+    element_type,
+    stored_tensor_type,
+)
 from attnfuse.ir.values import UNKNOWN, Values, input_type, read_constant, result_of, weight_argument
 from attnfuse.mindir.schema import AttributeProto, PrimitiveProto, TensorProto, ValueInfoProto
 
@@ -257,6 +267,8 @@ class _Look:
     def _check_output(self, output: ValueInfoProto) -> Finding | None:
         """What the graph says it gives is what is made, also where the node that makes it says nothing."""
         made, declared = self.values.known(output.name), input_type(output)
+        if len(output.tensor) > 1:
+            declared = tuple(map(stored_tensor_type, output.tensor))
         unread = None if made is None else _unread(made.value_type, output.tensor)
         if made is None or (unread is None and agree(made.value_type, declared)):
             return None

@@ -13,6 +13,7 @@ has the first: as TextualInversionLoaderMixin does it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from attnfuse.names import some
 from attnfuse.output import digest
 from attnfuse.tracing.contract import FixedValue, StoredWeight
 from attnfuse.tracing.folder import read_json
+from attnfuse.tracing.tokenizer_files import LONGEST_TOKEN
 
 FIXED_NAME = "textual_inversion"
 _TABLES = ("token_embedding.weight", "token_embedding.embedding_table")
@@ -98,8 +100,8 @@ def read_inversions(given: Sequence[GivenInversion], parts: Sequence[str]) -> tu
             raise UsageError(f"the textual inversion {one.file} is given twice; drop one.")
         found[sha256] = _read(file, one, sha256, [part for part in _ENCODERS if part in parts])
     tokens = [(part, token) for one in found.values() for part in one.parts for token in one.tokens(part)]
-    for part, token in tokens:
-        if tokens.count((part, token)) > 1:
+    for (_, token), times in Counter(tokens).items():
+        if times > 1:
             raise UsageError(f"two textual inversions have the token {token!r}; give one another: FILE:TOKEN.")
     return tuple(found.values())
 
@@ -123,6 +125,11 @@ def _read(file: TensorFile, given: GivenInversion, sha256: str, encoders: Sequen
     if absent := [part for part in places if part not in encoders]:
         raise SourceError(f"{file.path} has {places[absent[0]]!r}, for a part {absent[0]} that the pipeline lacks.")
     token = given.token or token
+    if len(token) > LONGEST_TOKEN:
+        raise UsageError(
+            f"the token of {file.path} has {len(token)} characters, and {LONGEST_TOKEN} at most are taken;"
+            " give another: FILE:TOKEN."
+        )
     if any(letter.isspace() for letter in token):
         raise UsageError(f"the token {token!r} of {file.path} has a space in it; give another: FILE:TOKEN.")
     return Inversion(file.path, token, sha256, {part: (key, _vectors(file, key)) for part, key in places.items()})

@@ -163,7 +163,8 @@ def makes_films(folder: Path) -> bool:
     """Whether the pipeline in a folder makes films, as its model_index.json tells, if there is one."""
     index = folder / "model_index.json"
     with own_errors():
-        return index.is_file() and read_json(index).get("_class_name") in VIDEOS
+        name = read_json(index).get("_class_name") if index.is_file() else None
+    return isinstance(name, str) and name in VIDEOS
 
 
 def _shown(asked: Asked) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ _CLIP_MERGES = 49152 - 256 - 2
 """As many lines of merges.txt, behind the first, as CLIPTokenizer reads."""
 _CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """What CLIP takes for a word: an ending, letters, one digit, or other marks."""
+LONGEST_TOKEN = 1000
+"""Characters of an added token: tokenizers takes time with the square of them, a second for 15 000."""
 _SECONDS = 300
 
 
@@ -40,6 +42,8 @@ def make_tokenizer(folder: Path, class_name: str) -> bytes:
 
     Raises NotMadeError where a file is missing or damaged, where a library is, or where the class has no fast form.
     """
+    if (longest := max(map(len, _added_texts(folder)), default=0)) > LONGEST_TOKEN:
+        raise NotMadeError(f"one of its added tokens has {longest} characters, and {LONGEST_TOKEN} at most are taken")
     if class_name in CLIP_CLASSES:
         return _clip(folder, slow=class_name == CLIP_CLASSES[0])
     with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
@@ -87,11 +91,14 @@ def _hole(vocabulary: Mapping[str, Any]) -> int | None:
 
 
 def _add(tokenizers: Any, made: Any, added: Mapping[str, int]) -> None:
-    for content, wanted in sorted(added.items(), key=lambda item: item[1]):
-        if made.token_to_id(content) is None:
-            made.add_tokens([tokenizers.AddedToken(content, normalized=False)])
-        if made.token_to_id(content) != wanted:
-            raise NotMadeError(f"the added token {content!r} would not be number {wanted}")
+    in_order = sorted(added, key=lambda content: added[content])
+    new = [
+        tokenizers.AddedToken(content, normalized=False) for content in in_order if made.token_to_id(content) is None
+    ]
+    made.add_tokens(new)  # at once: each call takes time with all that were added before
+    for content in in_order:
+        if made.token_to_id(content) != added[content]:
+            raise NotMadeError(f"the added token {content!r} would not be number {added[content]}")
 
 
 def _clip_of(
@@ -172,6 +179,22 @@ def _clip_added(folder: Path) -> dict[str, int]:
     if not all(isinstance(token, str) and isinstance(number, int) for token, number in found.items()):
         raise NotMadeError("it has added tokens without a text or a number")
     return found
+
+
+def _added_texts(folder: Path) -> Iterator[str]:
+    """Texts of the tokens that a tokenizer's files have added, or give a name such as `pad_token`."""
+    yield from _read(folder / "added_tokens.json")
+    config = _read(folder / "tokenizer_config.json")
+    described = config.get("added_tokens_decoder")
+    given = list(described.values()) if isinstance(described, dict) else []
+    for names in (config, _read(folder / "special_tokens_map.json")):
+        given += [value for name, value in names.items() if name.endswith("_token")]
+        several = names.get("additional_special_tokens")
+        given += several if isinstance(several, list) else []
+    for one in given:
+        content = one.get("content") if isinstance(one, dict) else one
+        if isinstance(content, str):
+            yield content
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from attnfuse_runtime.errors import FolderError
 
 _LARGEST: Final = 3.4e38
+_SMALLEST: Final = 1e-45
 """Of float32."""
 _MOST_BLOCKS: Final = 16
 _NUMBERS: Final = ("scaling_factor", "shift_factor")
@@ -17,6 +18,8 @@ _LISTS: Final = ("latents_mean", "latents_std")
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a file. Raises FolderError where there is none."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise FolderError(f"{path} is no file; copy it again from the pipeline.")
     try:
         found = json.loads(path.read_bytes())
     except OSError as error:
@@ -39,8 +42,10 @@ def read_vae(path: Path) -> dict[str, Any]:
     for name in _NUMBERS:
         if name in config and not _is_number(config[name]):
             raise FolderError(f"{path}: {name} is no number; copy it again from the pipeline.")
-    if config.get("scaling_factor") == 0:
-        raise FolderError(f"{path}: scaling_factor is 0, and latents are divided by it; copy it from the pipeline.")
+    if "scaling_factor" in config and abs(config["scaling_factor"]) < _SMALLEST:
+        raise FolderError(
+            f"{path}: scaling_factor is 0 or next to it, and latents are divided by it; copy it from the pipeline."
+        )
     for name in _LISTS:
         numbers = config.get(name)
         if numbers is not None and (not isinstance(numbers, list) or not all(map(_is_number, numbers))):

@@ -12,6 +12,15 @@ from attnfuse_runtime.errors import FolderError
 
 MANIFEST: Final = "manifest.json"
 SCHEMA: Final = "attnfuse.manifest/2"
+_DTYPES: Final = frozenset(
+    {
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float16", "bfloat16", "float32", "float64"),
+    }
+)
+"""The types of inputs and outputs, by the names that attnfuse gives them."""
+_UNKNOWN: Final = "unknown"
+"""What it calls any other."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +154,18 @@ def _sharing(document: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[str
 
 
 def _component(folder: Path, entry: Mapping[str, Any], sharing: tuple[str, ...]) -> Component:
+    inputs = tuple(map(_tensor, entry["inputs"]))
+    if strange := [one.name for one in inputs if one.dtype == _UNKNOWN]:
+        raise FolderError(
+            f"the graph {entry['name']} in {folder} takes {', '.join(strange)} of a type that numpy has no arrays of;"
+            " run it with the runtime that it was made for."
+        )
     return Component(
         name=entry["name"],
         owner=entry["owner"],
         graph=_below(folder, entry["graph"]),
         variables=tuple(_below(folder, name) for name in entry["variables"]),
-        inputs=tuple(map(_tensor, entry["inputs"])),
+        inputs=inputs,
         outputs=tuple(map(_tensor, entry["outputs"])),
         fixed={one["name"]: one["value"] for one in entry["fixed"]},
         config=None if entry["config"] is None else _below(folder, entry["config"]),
@@ -184,4 +199,6 @@ def _sizes(document: Mapping[str, Any]) -> tuple[Size, ...]:
 
 
 def _tensor(entry: Mapping[str, Any]) -> Tensor:
+    if not isinstance(entry["name"], str) or entry["dtype"] not in (*_DTYPES, _UNKNOWN):
+        raise ValueError(entry)
     return Tensor(entry["name"], tuple(int(size) for size in entry["shape"]), entry["dtype"])

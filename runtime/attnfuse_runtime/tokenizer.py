@@ -21,6 +21,8 @@ _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 _LONGEST = 1 << 20
 """Tokens of a text: transformers writes 10^30 where a tokenizer knows no length."""
+_LONGEST_TOKEN = 1000
+"""Characters of an added token: tokenizers takes time with the square of them, a second for 15 000."""
 
 
 @dataclass(frozen=True)
@@ -163,18 +165,37 @@ def _made(folder: Path, names: dict[str, Any]) -> tokenizers.Tokenizer:
     whole, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
     try:
         if whole.is_file():
+            _check_added(whole)
             made = tokenizers.Tokenizer.from_file(str(whole))
             made.no_truncation()
             made.no_padding()
             return made
         if vocabulary.is_file() and merges.is_file():
-            return _clip(models.BPE.read_file(str(vocabulary), str(merges)), names)
+            return _clip(models.BPE.read_file(str(vocabulary), str(merges)), names, folder)
+    except FolderError:
+        raise
     except Exception as error:  # tokenizers raises no other class
         raise FolderError(f"the tokenizer in {folder} cannot be read: {error}.") from None
     raise FolderError(f"{folder} has no tokenizer.json, nor vocab.json and merges.txt; make the first of its model.")
 
 
-def _clip(read: Any, names: dict[str, Any]) -> tokenizers.Tokenizer:
+def _check_added(path: Path) -> None:
+    """Raise FolderError where a `tokenizer.json` has added tokens that would take minutes to read."""
+    added = read_json(path).get("added_tokens")
+    for one in added if isinstance(added, list) else []:
+        content = one.get("content") if isinstance(one, dict) else None
+        _check_length(content if isinstance(content, str) else "", path)
+
+
+def _check_length(token: str, where: Path) -> None:
+    if len(token) > _LONGEST_TOKEN:
+        raise FolderError(
+            f"{where} has an added token of {len(token)} characters, and {_LONGEST_TOKEN} at most are taken; copy it"
+            " again from the pipeline."
+        )
+
+
+def _clip(read: Any, names: dict[str, Any], folder: Path) -> tokenizers.Tokenizer:
     """CLIP's tokenizer, of what transformers' CLIPTokenizerFast is made of too."""
     vocabulary, merges = read
     unknown, begin, end = (_text(names.get(f"{name}_token")) for name in ("unk", "bos", "eos"))
@@ -193,7 +214,10 @@ def _clip(read: Any, names: dict[str, Any]) -> tokenizers.Tokenizer:
     made.post_processor = processors.RobertaProcessing(
         (end, vocabulary[end]), (begin, vocabulary[begin]), trim_offsets=False, add_prefix_space=False
     )
-    made.add_special_tokens(sorted({unknown, begin, end, _text(names.get("pad_token"))} & vocabulary.keys()))
+    special = sorted({unknown, begin, end, _text(names.get("pad_token"))} & vocabulary.keys())
+    for token in special:
+        _check_length(token, folder)
+    made.add_special_tokens(special)
     return made
 
 

@@ -75,6 +75,17 @@ def test_a_factor_that_whole_numbers_do_not_hold_is_not_applied(factor: float) -
     assert b.type_of(b.scaled(whole, 2.0)).dtype == INT32
 
 
+def test_constants_of_numbers_that_their_type_does_not_have_are_not_written() -> None:
+    """What a conversion makes of them differs between processors."""
+    b, _, _ = builder()
+    for number in (float("inf"), float("nan"), 2.0**31, -(2**31) - 1):
+        with pytest.raises(NotWritableError, match="which int32 does not have"):
+            b.tensor(np.asarray(number), INT32)
+    with pytest.raises(NotWritableError, match="given 9223372036854775808, which int64 does not have"):
+        b.constant(2**63)
+    assert b.type_of(b.tensor(np.asarray([2.0**31 - 1, -(2**31)]), INT32)) == TensorType((2,), INT32)
+
+
 def test_tensors_that_do_not_go_together_are_not_written() -> None:
     b, x, _ = builder()
     wide = b.tensor(np.zeros((2, 4)), FLOAT32)

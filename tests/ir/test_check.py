@@ -192,6 +192,17 @@ def test_an_output_is_held_to_what_is_made_also_where_its_node_has_no_type() -> 
     ]
 
 
+def test_an_output_of_two_types_is_no_tensor() -> None:
+    g = GraphBuilder()
+    g.output(g.op("Neg", g.input("x", (2, 3), FLOAT16)))
+    proto = g.build()
+    output = proto.graph.output[0]
+    output.tensor.add().CopyFrom(output.tensor[0])
+    assert [str(finding) for finding in check_graph(Model(proto))] == [
+        "output CNode_1:1 is declared (float16[2, 3], float16[2, 3]) and made as float16[2, 3]."
+    ]
+
+
 @pytest.mark.parametrize("number", [0, 8, 99])
 def test_an_element_type_that_is_not_read_is_none_that_is(number: int) -> None:
     """A text's, say: where a tensor of numbers is made, it is a contradiction. Of what is not known it is none."""

@@ -98,6 +98,8 @@ def test_what_is_given(tmp_path: Path) -> None:
         read_inversions([GivenInversion(file), GivenInversion(other)], PARTS)
     with pytest.raises(SourceError, match="the pipeline has none"):
         read_inversions([GivenInversion(file)], ("unet",))
+    with pytest.raises(UsageError, match=r"the token of .* has 1001 characters, and 1000 at most are taken"):
+        read_inversions([GivenInversion(file, "n" * 1001)], PARTS)
     pickle = tmp_path / "old.pt"
     pickle.write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(SourceError, match=r"old\.pt is a pickle, which can run code"):

@@ -30,6 +30,7 @@ from attnfuse.mindir.foreign import what_lies_there
 from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.output import OutputPlace, OutputStage
 from attnfuse.output_verification import read_written
+from attnfuse.pictures.running import makes_films
 from attnfuse.policy import Policy
 from attnfuse.report.require import parse_requirement
 from attnfuse.rewriting import rewrite
@@ -61,6 +62,8 @@ from tests.support.sites import Site
 from tools.fuzz.kinds.pipeline import TOKENIZER
 from tools.fuzz.tensor_files import tensor_file
 
+_WORD = "n" * 1001
+_TOO_LONG = "has 1001 characters, and 1000"
 _EULER = {"_class_name": "EulerDiscreteScheduler"}
 _FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
 
@@ -73,6 +76,8 @@ _FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
         {**_EULER, "beta_end": float("inf")},
         {**_EULER, "beta_end": 10**400},
         {**_EULER, "num_train_timesteps": 10**12},
+        {**_EULER, "steps_offset": 10**30},
+        {**_EULER, "num_train_timesteps": 2, "trained_betas": [0.5, -3.0]},
         {**_EULER, "use_karras_sigmas": True, "sigma_min": -1.0},
         {**_EULER, "use_exponential_sigmas": True, "sigma_min": 0.0},
         {**_FLOW, "use_dynamic_shifting": True, "base_image_seq_len": 4096},
@@ -81,6 +86,20 @@ _FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler"}
 def test_schedulers_of_no_noise_levels(config: dict[str, Any]) -> None:
     with pytest.raises(SchedulerError, match=r"^[^\n]*\.$"):
         _begun(config)
+
+
+def test_roots_of_numbers_below_0() -> None:
+    config = {"_class_name": "EulerAncestralDiscreteScheduler", "beta_start": 0.00085, "beta_end": 0.5}
+    made = schedulers.from_config({**config, "beta_schedule": "scaled_linear", "timestep_spacing": "trailing"})
+    made.set_timesteps(3)
+    sample = np.ones((1, 2), np.float32)
+
+    def steps() -> None:
+        for timestep in made.timesteps:
+            made.step(sample, timestep, sample)
+
+    with pytest.raises(SchedulerError, match=r"gives no noise levels .*the root of a number below 0"):
+        steps()
 
 
 def _begun(config: dict[str, Any]) -> None:
@@ -93,6 +112,7 @@ def _begun(config: dict[str, Any]) -> None:
     [
         {"scaling_factor": "x"},
         {"scaling_factor": 0},
+        {"scaling_factor": 1e-300},
         {"shift_factor": float("inf")},
         {"block_out_channels": 3},
         {"block_out_channels": []},
@@ -183,8 +203,26 @@ def _added(folder: Path) -> None:
     changed(folder / "tokenizer_config.json", added_tokens_decoder={"15": {"content": "\ud800"}})
 
 
+def _long(name: str, **content: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps({**(json.loads(path.read_bytes()) if path.exists() else {}), **content}))
+
+    return change
+
+
 @pytest.mark.parametrize(
-    ("change", "said"), [(_vocabulary(ab=99), "has no token of number 14"), (_added, "surrogates not allowed")]
+    ("change", "said"),
+    [
+        (_vocabulary(ab=99), "has no token of number 14"),
+        (_added, "surrogates not allowed"),
+        (
+            _long("tokenizer_config.json", added_tokens_decoder={"15": {"content": _WORD}}),
+            _TOO_LONG,
+        ),
+        (_long("tokenizer_config.json", pad_token=_WORD), _TOO_LONG),
+        (_long("special_tokens_map.json", additional_special_tokens=["a", _WORD]), _TOO_LONG),
+    ],
 )
 def test_tokenizers(
     change: Callable[[Path], None], said: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -380,6 +418,29 @@ def test_a_graph_that_gives_no_rows() -> None:
     made.component = components()["unet"]
     with pytest.raises(PipelineError, match=r"the graph unet gives sample without rows, one number; compile .*\.$"):
         run_rows(made, {made.component.inputs[0].name: np.ones(made.component.inputs[0].shape)})
+
+
+def test_a_graph_that_gives_something_else() -> None:
+    made: Any = lambda **given: {"logits": np.ones((2, 1))}  # noqa: E731  # with attributes
+    made.component = components()["unet"]
+    found = run_rows(made, {made.component.inputs[0].name: np.ones(made.component.inputs[0].shape)})
+    with pytest.raises(PipelineError, match=r"the graph unet gives no sample, but logits; compile it"):
+        found["sample"]
+
+
+def test_a_graph_of_more_rows_than_memory_has() -> None:
+    made: Any = lambda **given: {}  # noqa: E731  # with attributes
+    unet = components()["unet"]
+    (first, *others) = unet.inputs
+    many = replace(first, shape=(2**31 - 1, *first.shape[1:]))
+    made.component = replace(unet, inputs=(many, *others))
+    with pytest.raises(PipelineError, match=r"the graph unet takes 2147483647 rows at once, by its manifest"):
+        run_rows(made, {first.name: np.ones(first.shape)})
+
+
+def test_a_pipeline_whose_class_is_no_name(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": ["WanPipeline"]}')
+    assert not makes_films(tmp_path)
 
 
 def test_more_layers_than_any_model_has() -> None:

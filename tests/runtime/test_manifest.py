@@ -56,6 +56,13 @@ def changed(out: Path, **values: Any) -> None:
     (out / "manifest.json").write_text(json.dumps({**document, **values}))
 
 
+def given(out: Path, **values: Any) -> None:
+    """Say something else of the first input."""
+    (component,) = json.loads((out / "manifest.json").read_text())["components"]
+    component["inputs"][0] |= values
+    changed(out, components=[component])
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -65,6 +72,11 @@ def changed(out: Path, **values: Any) -> None:
         (lambda out: changed(out, schema="attnfuse.manifest/1"), "is of the schema 'attnfuse.manifest/1'"),
         (lambda out: changed(out, components=[{}]), "was changed by somebody"),
         (lambda out: changed(out, outputs=None), "was changed by somebody"),
+        (lambda out: given(out, name=1.5), "was changed by somebody"),
+        (lambda out: given(out, dtype=""), "was changed by somebody"),
+        (lambda out: given(out, dtype="--help"), "was changed by somebody"),
+        (lambda out: given(out, dtype=["float16"]), "was changed by somebody"),
+        (lambda out: given(out, dtype="unknown"), "takes sample of a type that numpy has no arrays of"),
         (lambda out: (out / "configs/toy.cfg").unlink(), "lacks configs/toy.cfg"),
         (lambda out: next(out.glob("*.mindir")).write_bytes(b"cut"), "has 3 bytes where manifest.json says"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,10 @@ def test_a_sentencepiece_model(tmp_path: Path) -> None:
 def test_folders_that_have_none(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"tokenizer_config\.json cannot be read"):
         Tokenizer.from_folder(tmp_path)
+    os.mkfifo(tmp_path / "tokenizer_config.json")
+    with pytest.raises(FolderError, match=r"tokenizer_config\.json is no file; copy it again"):
+        Tokenizer.from_folder(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
     write_tokenizer(tmp_path, 16)
     (tmp_path / "merges.txt").unlink()
     with pytest.raises(FolderError, match=r"has no tokenizer\.json, nor"):
@@ -50,4 +55,22 @@ def test_folders_that_have_none(tmp_path: Path) -> None:
     (tmp_path / "special_tokens_map.json").unlink()
     (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<none>", "model_max_length": 16}')
     with pytest.raises(FolderError, match="which token pads"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_added_tokens_that_would_take_minutes_to_read(tmp_path: Path) -> None:
+    """tokenizers takes time with the square of a token's characters."""
+    t5(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    document = json.loads(path.read_text())
+    document["added_tokens"] = [{"id": 5, "content": "n" * 1001}]
+    path.write_text(json.dumps(document))
+    with pytest.raises(FolderError, match="has an added token of 1001 characters, and 1000 at most are taken"):
+        Tokenizer.from_folder(tmp_path)
+    path.unlink()
+    write_tokenizer(tmp_path, 16)
+    vocabulary = json.loads((tmp_path / "vocab.json").read_text())
+    (tmp_path / "vocab.json").write_text(json.dumps({**vocabulary, "n" * 1001: len(vocabulary)}))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"pad_token": "n" * 1001}))
+    with pytest.raises(FolderError, match="has an added token of 1001 characters"):
         Tokenizer.from_folder(tmp_path)

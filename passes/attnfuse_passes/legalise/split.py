@@ -7,7 +7,7 @@ they are replaced only where nothing changes that memory.
 
 from __future__ import annotations
 
-from attnfuse.api import Result, TensorType, cannot
+from attnfuse.api import UNKNOWN_DIM, Result, TensorType, cannot
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import RuleContext, legalises
 
@@ -24,6 +24,8 @@ def pieces(at: RuleContext) -> Result:
     sizes = [tensor_type.dims[axis] for tensor_type in types]
     if min(sizes) < 0:
         raise cannot("the size of a piece is not known before run time")
+    if (total := at.type(0).dims[axis]) not in (UNKNOWN_DIM, sum(sizes)):  # where the sizes are no constant
+        raise cannot(f"its pieces have {sum(sizes)} elements in all, and its input has {total}")
     x = at.input(0)
     if len(sizes) == 1:
         return (x,)

@@ -117,6 +117,8 @@ class Scheduler(ABC, Generic[AnyOptions]):
 
         with computing(type(self).__name__):
             found = self._step(output.astype(wide), timestep, sample.astype(wide), draw, eta)
+            if np.iscomplexobj(found):
+                raise ValueError("the root of a number below 0")
             return found.astype(sample.dtype)
 
     @abstractmethod

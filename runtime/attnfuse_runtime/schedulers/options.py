@@ -44,7 +44,7 @@ _INFINITE = ("lambda_min_clipped",)
 """Those that may be infinite: they clip nothing then."""
 _LARGEST = 3.4e38
 _MOST_TIMESTEPS = 1_000_000
-"""Of training: known are a thousand, and tables have as many numbers."""
+"""Of training: known are a thousand, and tables have as many numbers. No other whole number is larger either."""
 
 AnyOptions = TypeVar("AnyOptions", bound="Options")
 
@@ -104,6 +104,8 @@ class BetaOptions(Options):
         for name in ("beta_start", "beta_end"):
             if not 0 <= getattr(self, name) < 1:
                 raise self.refused(name, "it is from 0 to below 1")
+        if strange := [one for one in self.trained_betas or () if not 0 <= one < 1]:
+            raise SchedulerError(f"the scheduler's trained_betas have {strange[0]!r}: each is from 0 to below 1.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +169,8 @@ def _typed(name: str, value: object, default: object) -> object:
     if (wanted is float and _is_number(value)) or (name in _INFINITE and value in (-math.inf, math.inf)):
         return float(value)  # type: ignore[arg-type]
     if wanted not in (list, tuple, float) and type(value) is wanted:
+        if isinstance(value, int) and abs(value) > _MOST_TIMESTEPS:
+            raise SchedulerError(f"the scheduler's {name} is {value!r:.40}, and {_MOST_TIMESTEPS} at most; correct it.")
         return value
     raise SchedulerError(f"the scheduler's {name} is {value!r}, and not of type {wanted.__name__}; correct it.")
 

@@ -93,6 +93,17 @@ def test_what_a_rule_prepared_before_it_refused_is_not_written() -> None:
     assert primitives(model) == ["InplaceAddExt", "Load", "Neg", "Reshape", "UpdateState"]
 
 
+def test_pieces_that_are_not_the_whole_stay() -> None:
+    """Sizes that cannot be read are taken from the types of the pieces, which may contradict the input's."""
+    g = GraphBuilder()
+    sizes = g.input("sizes", (2,), INT64)
+    pieces = g.node("SplitWithSize", [g.input("x", (2, 6)), sizes, g.constant(1)], (kind(2, 4), kind(2, 4)))
+    g.output(g.tuple_get_item(pieces, 1))
+    model = g.model()
+    assert list(legalise(model).values()) == ["its pieces have 8 elements in all, and its input has 6"]
+    assert operators(model) == ("SplitWithSize", "TupleGetItem")
+
+
 def test_pieces_that_nothing_reads_go() -> None:
     """With what only they read."""
     g = GraphBuilder()

@@ -79,3 +79,18 @@ def test_a_node_that_contradicts_itself_stays(program: str, reason: str) -> None
     (message,) = legalise(after).values()
     assert reason in message
     assert program_text(after) == program_text(before)
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("MaskedFill(x: int16[2], m: bool[2], inf) -> int16[2]", "given inf, which int16 does not have"),
+        ("MaskedFill(x: uint8[2], m: bool[2], -1) -> uint8[2]", "given -1, which uint8 does not have"),
+    ],
+)
+def test_what_no_constant_can_hold_stays(program: str, reason: str) -> None:
+    """What a conversion makes of such a number is for each processor to say."""
+    before, after = (Model(parse_program(program, infer=infer)) for _ in range(2))
+    (message,) = legalise(after).values()
+    assert reason in message
+    assert program_text(after) == program_text(before)
