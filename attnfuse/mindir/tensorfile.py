@@ -12,6 +12,7 @@ Free of protobuf: what is loaded beside MindSpore may import it.
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -67,6 +68,8 @@ class TensorFile:
         """Read the header. Raises SourceError, naming the file, where it is no whole safetensors file."""
         self.path = path
         try:
+            if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():  # a pipe would be waited for
+                raise SourceError(f"{path} is no file; name the checkpoint itself.")
             with safe_open(path, framework="numpy"):  # refuses a file that does not hold together
                 header = read_header(path)
         except OSError as error:

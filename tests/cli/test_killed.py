@@ -239,8 +239,9 @@ MOMENTS: dict[str, tuple[str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("signal_", "code"), STOPS)
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("moment", "signal_", "code"), [("publishing", *STOPS[0]), *((moment, *STOPS[1]) for moment in MOMENTS)]
+)
 def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int, moment: str) -> None:
     function, options = MOMENTS[moment]
     source = write_split(tmp_path / "in", builder=heavy())
@@ -276,8 +277,9 @@ def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int, momen
 
 
 @pytest.mark.mindspore
-@pytest.mark.parametrize(("signal_", "code"), STOPS)
-@pytest.mark.parametrize("worker", ["tracing", "verifying"])
+@pytest.mark.parametrize(
+    ("worker", "signal_", "code"), [("tracing", *STOPS[0]), ("tracing", *STOPS[1]), ("verifying", *STOPS[1])]
+)
 def test_asked_to_stop_while_a_subprocess_works(
     tmp_path: Path, signal_: signal.Signals, code: int, worker: str
 ) -> None:

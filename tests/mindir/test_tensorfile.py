@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import ml_dtypes
@@ -231,3 +232,10 @@ def test_a_file_that_shrinks_while_it_is_read(checkpoint: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
         TensorFile(tmp_path / "absent.safetensors")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """The package opens files where no signal reaches."""
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(SourceError, match=r"model\.safetensors is no file; name the checkpoint itself\.$"):
+        TensorFile(tmp_path / "model.safetensors")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import attnfuse
@@ -255,12 +255,15 @@ _MEANINGS = {
 """Files that are a table of what operators mean, or of what a target says of them: one line an operator."""
 
 
-def _sources() -> Iterator[tuple[str, ast.Module]]:
+@cache
+def _sources() -> tuple[tuple[str, ast.Module], ...]:
+    found = []
     for name, folder in _FOLDERS.items():
         for path in sorted(folder.rglob("*.py")):
             place = f"{name}/{path.relative_to(folder).as_posix()}"
             if not place.startswith((_TABLE, *_OTHER_WORDS)):
-                yield place, ast.parse(path.read_text(encoding="utf-8"))
+                found.append((place, ast.parse(path.read_text(encoding="utf-8"))))
+    return tuple(found)
 
 
 def _text(node: ast.AST | None) -> str | None:

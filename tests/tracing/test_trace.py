@@ -152,7 +152,7 @@ def test_module_scopes_begin_with_the_pipelines_name_for_the_model(traced_demo: 
     assert any(domain.startswith("Default/vae-AutoencoderKL/decoder-Decoder/") for domain in domains)
 
 
-@pytest.mark.parametrize("component", ["unet", "text_encoder_2"])
+@pytest.mark.parametrize("component", [pytest.param("unet", marks=pytest.mark.slow), "text_encoder_2"])
 def test_stable_diffusion_xl(tmp_path: Path, component: str) -> None:
     traced = trace_one(write_small_xl(tmp_path / "xl"), component, tmp_path)
     assert_coherent(traced)

@@ -52,7 +52,6 @@ AGAIN = ("wan/transformer-float16", "flux/text_encoder-float16")  # as `tests.su
 ROWS = (
     "flux/text_encoder-float16",
     "alone/llama_4dmask/model-float16",
-    "sd3/transformer-float16",
     "wan/transformer-float16",
 )
 """Rows of the matrix for the default run: cheap ones, of several kinds of block within each other."""

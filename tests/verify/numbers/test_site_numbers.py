@@ -1,7 +1,8 @@
 """Every graph of the corpus, rewritten, passes: each site is paired, cut out, and held to its formula.
 
 Nothing here asks the passes which sites there are; that as many were paired as they say is one of the checks.
-Half a second to ten a graph: the default run takes float16 for Lite, the slow one the rest.
+Half a second to ten a graph: the default run takes float16 for Lite, but for variants of a UNet that it has, the slow
+one the rest.
 """
 
 from __future__ import annotations
@@ -17,8 +18,15 @@ from tools.corpus import census, store
 
 # Its length of the text is computed at run time (Unique2), which the executor has no rule for.
 CANNOT_RUN = ("lumina2",)
+VARIANTS = ("unet_motion", "unet_sd15_mask", "unet_sd21_upcast", "ascend_unet_sdxl", "controlnet")
 CASES = [
-    pytest.param(name, runtime, marks=() if (runtime, name[-8:]) == ("lite", "-float16") else pytest.mark.slow)
+    pytest.param(
+        name,
+        runtime,
+        marks=()
+        if (runtime, name[-8:]) == ("lite", "-float16") and not name.startswith(VARIANTS)
+        else pytest.mark.slow,
+    )
     for name in store.names()
     for runtime in RUNTIMES
     if not name.startswith(CANNOT_RUN)
