@@ -78,8 +78,7 @@ def _child(number: int, arguments: list[str]) -> NoReturn:
         os._exit(99)
 
 
-@pytest.mark.parametrize("out", ["out", "out.mindir"])
-@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize(("out", "before"), [("out", False), ("out", True), ("out.mindir", True)])
 def test_killed_before_any_step_on_the_disk(
     tmp_path: Path, out: str, before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ from attnfuse.verify.numbers.weights import drawn_weights
 from attnfuse_passes.attention import layouts
 from attnfuse_passes.attention.free_padding import FreePadding
 from tests.numeric.cut import OPERANDS, Cut, cut
+from tests.support.variants import slow_variant
 from tools.corpus import census, store
 
 DRAWS = ("mixed", "large", "whole")
@@ -148,7 +149,7 @@ def compare_once(key: tuple[bytes, bytes], scale: float) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=slow_variant(name)) for name in NAMES])
 def test_fused_sites_equal_their_formula(name: str, runtime: str) -> None:
     wrong = [
         f"{record.module}: {text}"

@@ -51,9 +51,10 @@ class Environment:
 def _started(*command: str | Path) -> subprocess.CompletedProcess[str]:
     """The command without what this run's environment says of Python, and of packages in a cache of the user's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    bytecode = {"PYTHONPYCACHEPREFIX": sys.pycache_prefix} if sys.pycache_prefix else {"PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         list(map(str, command)),
-        env={**environment, "UV_NO_CACHE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**environment, **bytecode, "UV_NO_CACHE": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

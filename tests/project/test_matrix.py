@@ -55,6 +55,7 @@ def test_its_totals_add_up() -> None:
 
 
 @pytest.mark.mindspore
+@pytest.mark.slow
 def test_a_row_made_anew_is_that_of_the_table(tmp_path: Path) -> None:
     folder, row = tmp_path / "flux", Row("flux", "text_encoder", "CLIPTextModel", "float16")
     write_group(folder, row.group)

@@ -173,6 +173,7 @@ def test_stable_diffusion_xl_whole(tmp_path: Path, component: str) -> None:
     assert operators(model_of(traced))["Softmax"] == (3 if component == "text_encoder" else 1)
 
 
+@pytest.mark.slow
 def test_stable_diffusion_21_attends_in_float32(tmp_path: Path) -> None:
     traced = trace_one(write_small_sd21(tmp_path / "sd21"), "unet", tmp_path)
     model = model_of(traced)

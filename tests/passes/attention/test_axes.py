@@ -87,7 +87,7 @@ def step(random: Random, space: Space, value: Any) -> Any:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_any_chain_of_operators_is_what_numpy_does(random: Random) -> None:
     dims = tuple(random.choice([1, 2, 3, 4, 6]) for _ in range(random.randrange(1, 4)))
     source = numbers(dims)
@@ -101,7 +101,7 @@ def test_any_chain_of_operators_is_what_numpy_does(random: Random) -> None:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_reshape_of_row_major_atoms_is_never_refused_without_cause(random: Random) -> None:
     """Regrouping to a coarser shape and back is always possible: atoms are split, not lost."""
     dims = tuple(factored(random, random.choice([6, 8, 12, 24, 36])))
@@ -123,7 +123,7 @@ def common_size(random: Random, one: tuple[int, ...], other: tuple[int, ...]) ->
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_pairing_makes_the_same_atoms_or_says_no(random: Random) -> None:
     """After a pairing both axes are the same atoms, and both views still mean what they meant."""
     size = random.choice([4, 6, 8, 12, 16, 24])
@@ -144,7 +144,7 @@ def test_pairing_makes_the_same_atoms_or_says_no(random: Random) -> None:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_pairing_splits_the_atom_in_every_view_of_the_space(random: Random) -> None:
     """A third view made from x before the pairing still shares x's atoms after it."""
     size = random.choice([8, 12, 24])

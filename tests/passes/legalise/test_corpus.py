@@ -19,6 +19,7 @@ from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
 from tests.passes.legalise.support import LITE, legalise
 from tests.support.fusing import fuse
+from tests.support.variants import slow_variant
 from tools.corpus import store
 
 DYNAMIC = {
@@ -87,7 +88,9 @@ def check_numbers(name: str, arithmetic: Arithmetic, bound: float) -> None:
         np.testing.assert_allclose(y, x, rtol=0, atol=bound * float(np.abs(x[np.isfinite(x)]).max()))
 
 
-@pytest.mark.parametrize("name", [name for name in STATIC if name.endswith("-float32")])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=slow_variant(name)) for name in STATIC if name.endswith("-float32")]
+)
 def test_numbers(name: str) -> None:
     """√½ and √(2/π) are float32 constants: that much is lost in float64."""
     check_numbers(name, Arithmetic.EXACT, 3e-8)

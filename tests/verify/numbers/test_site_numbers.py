@@ -14,18 +14,16 @@ from attnfuse.targets import RUNTIMES
 from attnfuse.verify.graph.sites import cut, find
 from attnfuse.verify.numbers import comparison, site_numbers
 from tests.support.sides import drawn_sides
+from tests.support.variants import slow_variant
 from tools.corpus import census, store
 
 # Its length of the text is computed at run time (Unique2), which the executor has no rule for.
 CANNOT_RUN = ("lumina2",)
-VARIANTS = ("unet_motion", "unet_sd15_mask", "unet_sd21_upcast", "ascend_unet_sdxl", "controlnet")
 CASES = [
     pytest.param(
         name,
         runtime,
-        marks=()
-        if (runtime, name[-8:]) == ("lite", "-float16") and not name.startswith(VARIANTS)
-        else pytest.mark.slow,
+        marks=slow_variant(name) if (runtime, name[-8:]) == ("lite", "-float16") else pytest.mark.slow,
     )
     for name in store.names()
     for runtime in RUNTIMES
