@@ -309,23 +309,38 @@ beside_options = (
     ),
 )
 
-cache_key_option = click.option(
-    "--cache-key",
-    type=PATH,
-    envvar=KEY_VARIABLE,
-    metavar="FILE",
-    help=f"Sign entries of the cache with what FILE holds, and take no others.  [env var: {KEY_VARIABLE}]",
-)
 
-cache_options = (
-    click.option(
-        "--cache-dir",
-        type=CACHE_PLACE,
-        metavar="PLACE",
-        help="Cache, a folder or a URL (s3://bucket/farm): traces and results that the next compile takes over.",
-    ),
-    cache_key_option,
+Checked = Callable[[click.Context, click.Parameter, Path | None], Path | None]
+
+
+def _of_a_cache(context: click.Context, _: click.Parameter, key: Path | None) -> Path | None:
+    """The key. Refused where the command line names one and no cache; of the environment it may be for other runs."""
+    is_named = context.get_parameter_source("cache_key") is ParameterSource.COMMANDLINE
+    if is_named and context.params.get("cache_dir") is None:
+        raise click.UsageError("--cache-key signs entries of a cache, and there is none; give --cache-dir too.")
+    return key
+
+
+def _cache_key(check: Checked | None = None) -> Callable[[Command], Command]:
+    return click.option(
+        "--cache-key",
+        type=PATH,
+        callback=check,
+        envvar=KEY_VARIABLE,
+        metavar="FILE",
+        help=f"Sign entries of the cache with what FILE holds, and take no others.  [env var: {KEY_VARIABLE}]",
+    )
+
+
+_cache_dir = click.option(
+    "--cache-dir",
+    type=CACHE_PLACE,
+    is_eager=True,  # known before the key, which is of it
+    metavar="PLACE",
+    help="Cache, a folder or a URL (s3://bucket/farm): traces and results that the next compile takes over.",
 )
+cache_key_option = _cache_key()
+cache_options = (_cache_dir, cache_key_option)
 
 trace_options = (
     *beside_options,
@@ -359,7 +374,8 @@ trace_options = (
         show_default=True,
         help="Trace each distinct block once, or the whole model as one graph.",
     ),
-    *cache_options,
+    _cache_dir,
+    _cache_key(_of_a_cache),
 )
 
 jobs_option = click.option(

@@ -12,6 +12,7 @@ from attnfuse.store.entries import FORMAT, key_of
 from attnfuse.store.kinds import Kind
 from attnfuse.store.store import Store
 from tests.cli.conftest import Command
+from tests.support.graphs import transformer
 
 DAY = 86400
 
@@ -96,3 +97,19 @@ def test_what_cannot_be_meant_is_told(command: Command, cache: Path, options: li
     assert said in answer.err
     assert "is a URL" not in answer.err
     assert command("cache", "s3://").code == 2
+
+
+def test_a_key_is_of_a_cache(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named with no cache it would do nothing, and nobody would know; of the environment it is for whoever has one."""
+    graph, key = transformer(sites=1).write(tmp_path / "unet.mindir"), tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+    answer = command("inspect", graph, "--cache-key", key)
+    assert answer.code == 2
+    assert "--cache-key signs entries of a cache, and there is none; give --cache-dir too." in answer.error
+    for order in (
+        ("--cache-key", key, "--cache-dir", tmp_path / "c"),
+        ("--cache-dir", tmp_path / "c", "--cache-key", key),
+    ):
+        assert command("inspect", graph, *order).code == 0
+    monkeypatch.setenv("ATTNFUSE_CACHE_KEY", str(key))
+    assert command("inspect", graph).code == 0
