@@ -246,8 +246,11 @@ def _run(
         if between is not None:
             between(ran)  # a graph is shown before it is refused
         fault = verifier.fault(ran.model, context.unneeded)
-        if fault is not None:
-            raise pass_manager.blame(ran.step, component.name, fault)
+        if fault is None:
+            return
+        if fault.is_sources:
+            raise SourceError(f"{component.where} contradicts itself: {fault.sentence} Export it again.")
+        raise pass_manager.blame(ran.step, component.name, fault.sentence)
 
     return model, context, pass_manager.run(model, context, passes, check)
 

@@ -226,7 +226,7 @@ def check_fixture(fixture: Fixture, passes: Sequence[Pass] | None = None) -> Non
         fixture, "the graph after is not the one expected", _difference(fixture.expected(before), program_text(after))
     )
     fault = verifier.fault(after, context.unneeded)
-    faults = [] if fault is None else [fault]
+    faults = [] if fault is None else [fault.sentence]
     faults += new_findings(before, after)[0] + check_interface(before, after)
     _hold(fixture, "the pass leaves a wrong graph", faults)
     if changed != (codec.serialise(after.proto) != codec.serialise(before.proto)):

@@ -9,7 +9,7 @@ import pytest
 
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model, attribute, tensor_type
-from attnfuse.ir.verifier import Verifier
+from attnfuse.ir.verifier import Fault, Verifier
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto, NodeProto, TensorProto
 from tests.support.graphs import GraphBuilder, transformer
@@ -70,7 +70,7 @@ def test_a_weight_that_an_edit_adds_is_looked_at() -> None:
     written.input[1] = "graph:v"
     edit.replace[node.name] = written
     edit.apply()
-    assert verifier.fault(model, {}) == "parameter v is declared a tensor of a dimension of -5."
+    assert verifier.fault(model, {}) == Fault("parameter v is declared a tensor of a dimension of -5.")
 
 
 def test_an_unknown_rank_is_no_damage_and_no_type() -> None:

@@ -20,11 +20,12 @@ from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.cli.pictures import devices_of
 from attnfuse.component import Component
 from attnfuse.errors import OutputError, SourceError, TraceError, UsageError
+from attnfuse.ir.types import TensorType
 from attnfuse.live.plans import plan_live
 from attnfuse.lora.inversion import GivenInversion, read_inversions, with_tokens
 from attnfuse.lora.layers import read_layers
 from attnfuse.mindir import codec
-from attnfuse.mindir.dtypes import FLOAT16
+from attnfuse.mindir.dtypes import FLOAT16, INT32
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.foreign import what_lies_there
 from attnfuse.mindir.tensorfile import TensorFile
@@ -411,6 +412,17 @@ def test_two_masks_that_are_added_in_place(runtime: str) -> None:
     component = Component(name="unet", owner="unet", where="it", data=data, graph_name="it.mindir")
     rewritten, _ = rewrite(component, Policy(), Target(runtime, "ascend910b"), pass_manager.discover())
     assert [site.status for site in rewritten.sites] == ["fused"]
+
+
+def test_axes_that_are_computed_and_are_none_of_the_tensor() -> None:
+    """What shows when a constant stands for Arange is the source's own contradiction."""
+    g = GraphBuilder()
+    axes = g.node("Arange", [g.constant(one) for one in (1, 6, 2, 34)], TensorType((3,), INT32))
+    g.output(g.node("Transpose", [g.input("x", (3,), INT32), axes], TensorType((3,), INT32)))
+    data = codec.serialise(g.build())
+    component = Component(name="unet", owner="unet", where="it", data=data, graph_name="it.mindir")
+    with pytest.raises(SourceError, match=r"^it contradicts itself: Transpose .* permutes 1 axes by \[1, 3, 5\]\. Exp"):
+        rewrite(component, Policy(), Target("lite", "ascend910b"), pass_manager.discover())
 
 
 def test_a_graph_that_gives_no_rows() -> None:

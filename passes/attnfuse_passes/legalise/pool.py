@@ -78,4 +78,6 @@ def _over_blocks(at: RuleContext, op: str, value: str) -> str:
 def _pair(at: RuleContext, position: int) -> tuple[int, ...]:
     """An argument of one number for each of the two axes, or for both."""
     numbers = at.integers(position)
+    if len(numbers) not in (1, 2):
+        raise cannot(f"its argument {position} has {len(numbers)} numbers for two axes")
     return numbers * 2 if len(numbers) == 1 else numbers

@@ -86,10 +86,14 @@ def test_a_node_that_contradicts_itself_stays(program: str, reason: str) -> None
     [
         ("MaskedFill(x: int16[2], m: bool[2], inf) -> int16[2]", "given inf, which int16 does not have"),
         ("MaskedFill(x: uint8[2], m: bool[2], -1) -> uint8[2]", "given -1, which uint8 does not have"),
+        (
+            "AvgPool2D(x: float32[2, 3, 4, 9], (2, 3, 3), (2, 3, 3), (0, 0), False, True, None) -> float32[2, 3, 1, 3]",
+            "its argument 1 has 3 numbers for two axes",
+        ),
     ],
 )
-def test_what_no_constant_can_hold_stays(program: str, reason: str) -> None:
-    """What a conversion makes of such a number is for each processor to say."""
+def test_what_cannot_be_written_stays(program: str, reason: str) -> None:
+    """What a conversion makes of a number that the type does not have is for each processor to say."""
     before, after = (Model(parse_program(program, infer=infer)) for _ in range(2))
     (message,) = legalise(after).values()
     assert reason in message
