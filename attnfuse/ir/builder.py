@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnfuse.ir.edit import Edit
-from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name, tensor_type
+from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, shape_fault, short_name, tensor_type
 from attnfuse.ir.operators.arguments import Argument, TypeMismatch
 from attnfuse.ir.operators.inference import broadcast
 from attnfuse.ir.questions import reads_memory
@@ -305,6 +305,9 @@ class Builder:
             made = self._edit.applied(op, given, attributes)
         except TypeMismatch as error:
             raise self._refusal(op, inputs, str(error)) from error
+        of = made.value_type
+        if isinstance(of, TensorType) and (fault := shape_fault(of.dims, of.dtype)) is not None:
+            raise self._refusal(op, inputs, f"makes a tensor of {fault}")
         if declare is None:
             return made
         if not agree(made.value_type, declare):

@@ -86,6 +86,7 @@ def test_a_node_that_contradicts_itself_stays(program: str, reason: str) -> None
     [
         ("MaskedFill(x: int16[2], m: bool[2], inf) -> int16[2]", "given inf, which int16 does not have"),
         ("MaskedFill(x: uint8[2], m: bool[2], -1) -> uint8[2]", "given -1, which uint8 does not have"),
+        (f"Repeat(x: float32[?, 3], ({2**63 - 1}, 1, 1)) -> float32[?, ?, 3]", "makes a tensor of"),
         (
             "AvgPool2D(x: float32[2, 3, 4, 9], (2, 3, 3), (2, 3, 3), (0, 0), False, True, None) -> float32[2, 3, 1, 3]",
             "its argument 1 has 3 numbers for two axes",
