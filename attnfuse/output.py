@@ -456,10 +456,13 @@ def _sync_tree(root: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all. Raises OutputError."""
+    """Write a file, whole or not at all; of a link, what it leads to. Raises OutputError."""
     try:
         if path.is_dir():
             raise OutputError(f"{path} is a folder; name a file.")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path} is a device, a pipe or a socket; name a file.")
+        path = Path(os.path.realpath(path))
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
                 file.write(content)

@@ -73,7 +73,7 @@ def batch_command(
     count = asked.workers or affordable(processes.cores(), processes.available_memory(), each)
     with asked.cache(cache_dir or batch.cache) as cache, _counted(progress) as done:
         shared = [f"--cache-dir={cache}", *([] if cache_key is None else [f"--cache-key={cache_key}"])]
-        entries = entries_of(batch, file, shared)
+        entries = entries_of(batch, file, shared, state_file)
         Store(cache, cache_key)  # one that cannot be reached is told of at once, and not by each compile
         if again:
             state_file.unlink(missing_ok=True)

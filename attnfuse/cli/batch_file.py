@@ -15,6 +15,7 @@ Options are called as on the command line, without dashes in front; one that may
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,9 @@ def read_batch(file: Path) -> BatchFile:
     except OSError as error:
         raise UsageError(f"the batch {file} cannot be read: {documents.reason(error)}.") from None
     except ValueError as error:  # of TOML and of UTF-8
-        raise UsageError(f"the batch {file} is no TOML: {error}.") from None
+        raise UsageError(f"the batch {file} is no TOML: {documents.reason(error)}.") from None
+    if _has_nul(document):
+        raise UsageError(f"the batch {file} has a text with a NUL character in it, which no name can have; correct it.")
     for name in document:
         if name not in ("cache-dir", "compile", "defaults"):
             raise UsageError(f"the batch {file} has an unknown key {name!r}; {suggestion(name, _KEYS)}")
@@ -98,19 +101,43 @@ def read_batch(file: Path) -> BatchFile:
     return BatchFile(tuple(compiles), None if cache is None else place_of(cache))
 
 
+_MOST_COMPILES: Final = 10_000
+"""Of one table."""
 _KEYS: Final = ("cache-dir", "defaults", "compile")
 
 
-def entries_of(batch: BatchFile, file: Path, shared: Sequence[str]) -> list[Entry]:
-    """Its compiles, with the options that all share. Raises UsageError for one that compile would refuse."""
+def _has_nul(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_nul, [*value, *value.values()]))
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
+
+
+def entries_of(batch: BatchFile, file: Path, shared: Sequence[str], state_file: Path | None = None) -> list[Entry]:
+    """Its compiles, with the options that all share.
+
+    Raises UsageError for one that compile would refuse, and for one that would write over what another reads or writes,
+    or over the batch's own files.
+    """
     found: list[Entry] = []
-    written: set[str] = set()
+    written = set() if state_file is None else {os.path.realpath(state_file)}
+    read = {os.path.realpath(file): f"the batch {file}"}
+    for number, options in batch.compiles:
+        for name in options.keys() - _WRITTEN:
+            for one in options[name] if isinstance(options[name], list) else [options[name]]:
+                if isinstance(one, str) and _is_file(one):
+                    read[os.path.realpath(one)] = f"the {name} of compile {number}"
+    if state_file is not None and (of := read.get(os.path.realpath(state_file))) is not None:
+        raise UsageError(f"the state {state_file} would lie over {of}; name another place with --state.")
     for number, options in batch.compiles:
         output = Path(options["output"])
         where = f"the batch {file}, compile {number}, output {output}"
         arguments = [*_arguments(options, where), *shared, "--", options["source"]]
         for name in sorted(_WRITTEN.intersection(options)):
             path = os.path.realpath(options[name])
+            if (of := read.get(path)) is not None:
+                raise UsageError(f"{where}: the {name} {options[name]} would lie over {of}; name another place.")
             if path in written:
                 raise UsageError(
                     f"{where}: the {name} {options[name]} is that of two compiles; name another, or have {{option}} in"
@@ -121,11 +148,20 @@ def entries_of(batch: BatchFile, file: Path, shared: Sequence[str]) -> list[Entr
     return found
 
 
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
 def _spread(options: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
     """A compile for each of what `each` lists."""
     each = options.pop("each", {})
     if not isinstance(each, dict) or not all(isinstance(values, list) and values for values in each.values()):
         raise UsageError(f'{where}: each is a table of lists with a value or more, such as each.soc = ["910B4"].')
+    if (count := math.prod(map(len, each.values()))) > _MOST_COMPILES:
+        raise UsageError(f"{where}: each makes {count} compiles, and {_MOST_COMPILES} at most are taken; list fewer.")
     for values in itertools.product(*each.values()):
         chosen = dict(zip(each, values, strict=True))
         one = {**options, **chosen}
@@ -174,11 +210,13 @@ def _options() -> list[click.Option]:
 
 def _request(arguments: Sequence[str], where: str) -> CompileRequest:
     try:
-        given = compile_command.make_context("compile", list(arguments)).params
+        context = compile_command.make_context("compile", list(arguments))
+        given = dict(context.params)
         own = {name: given.pop(name) for name in _OF_COMPILE}
         options = SourceOptions(**{name: value for name, value in given.items() if name not in OF_WORKERS})
         request = compile_request(options, **own)
-        options.check_destinations(request.output)
+        with context.scope(cleanup=False):
+            options.check_destinations(request.output)
         return request
     except click.ClickException as error:
         raise UsageError(f"{where}: {error.format_message()}") from None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 
@@ -40,6 +42,14 @@ def _instead(error: UnicodeError) -> tuple[str, int]:
     return "".join(_INSTEAD.get(one) or json.dumps(one)[1:-1] for one in text), error.end
 
 
+class _Console(Console):
+    """One whose reader may go away: the run ends as others do then, and not as if a requirement did not hold."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the command's end see it, where rich would exit with 1."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def stderr_console() -> Console:
     """The console of tables and progress, of a fixed width where stderr is no terminal."""
     return _console(is_stderr=True)
@@ -51,8 +61,8 @@ def stdout_console() -> Console:
 
 
 def _console(*, is_stderr: bool) -> Console:
-    console = Console(stderr=is_stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=is_stderr, highlight=False, width=_WIDTH)
+    console = _Console(stderr=is_stderr, highlight=False)
+    return console if console.is_terminal else _Console(stderr=is_stderr, highlight=False, width=_WIDTH)
 
 
 @contextlib.contextmanager
@@ -73,10 +83,12 @@ def show(console: Console, parts: Group) -> None:
 
 
 def say(text: str) -> None:
-    """Say it on one line."""
-    click.echo(" ".join(text.split()), err=True)
+    """Say it on one line, if stderr takes it: what is said is worth no other exit code."""
+    with contextlib.suppress(OSError):
+        click.echo(" ".join(text.split()), err=True)
 
 
 def say_lines(text: str) -> None:
-    """Say it as it is."""
-    click.echo(text, err=True)
+    """Say it as it is, if stderr takes it."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)

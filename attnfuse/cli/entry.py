@@ -112,9 +112,24 @@ def ended(arguments: Sequence[str], work: Callable[[], object]) -> int:
             return _defect(arguments, error)
         say(f"error: {error}")
         return _told(arguments, type(error).__name__, str(error), error.exit_code)
+    except ValueError as error:
+        if (wrong := _no_name(error)) is None:
+            return _defect(arguments, error)
+        say(f"error: {wrong}")
+        return _told(arguments, "UsageError", wrong, UsageError.exit_code)
     except Exception as error:
         return _defect(arguments, error)
     return code if isinstance(code, int) else 0
+
+
+def _no_name(error: ValueError) -> str | None:
+    """What is said of a name that no file can have, or no text, wherever that is met; None for any other error."""
+    if "embedded null" in str(error):
+        return "the name of a file, or a value, has a NUL character in it, which none can have; correct it."
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        around = error.object[max(error.start - 40, 0) : error.end + 20].encode(errors="backslashreplace").decode()
+        return f"a name is no text in UTF-8, and reports are: {' '.join(around.split())}; give it another."
+    return None
 
 
 def _defect(arguments: Sequence[str], error: Exception) -> int:
@@ -125,7 +140,8 @@ def _told(arguments: Sequence[str], kind: str, message: str, code: int) -> int:
     """The exit code; where the result was to be JSON, the error is told as that too."""
     if "--json" in arguments:
         document = {"schema": ERROR_SCHEMA, "error": kind, "message": message, "exit_code": code}
-        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+        with suppress(OSError):  # where stdout takes nothing, that may be what is told
+            click.echo(json.dumps(document, indent=1, ensure_ascii=False))
     return code
 
 

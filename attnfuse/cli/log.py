@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from attnfuse import plugins
+from attnfuse.cli.console import say
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.decisions import SiteRecord
@@ -70,9 +71,31 @@ def check_log(file: Path, apart: Iterable[Path | None]) -> None:
     check_writable(file, "log")
 
 
+class _LogFile(logging.FileHandler):
+    """A log that does without what its file no longer takes: it is worth no result."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # as logging has it
+        """Say it once."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            raise
+        if not self.told:
+            say(
+                f"warning: the log {self.baseFilename} cannot be written ({error.strerror}): what follows is not in it."
+            )
+        self.told = True
+
+    def close(self) -> None:
+        """Also where the rest cannot be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def _file_handler(file: Path) -> logging.Handler:
     try:
-        handler = logging.FileHandler(file, "w", encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(file, "w", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise OutputError(f"the log {file} cannot be written: {error.strerror or error}.") from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

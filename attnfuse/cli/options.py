@@ -107,7 +107,8 @@ _LEAST = 2**26
 def size(value: str) -> int:
     """A number of bytes: `8GiB`, `8G` (the same), `512MiB`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
-    count = 0 if found is None else int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+    number = 0.0 if found is None else float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " ")
+    count = int(number) if number < 2**63 else 0
     if count <= 0:
         raise click.BadParameter(f"{value!r} is no size; give one such as 8GiB.")
     if count < _LEAST:

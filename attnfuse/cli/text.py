@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from attnfuse.cli.destinations import check_writable
 from attnfuse.cli.help import HelpfulCommand
 from attnfuse.cli.options import PATH
 from attnfuse.errors import UsageError
@@ -38,6 +39,8 @@ def text_command(file: Path, parse: bool, short: bool, output: Path | None) -> i
         raise UsageError("an output is needed: give -o OUTPUT.mindir.")
     if output is not None and output.resolve() == file.resolve():
         raise UsageError(f"the output {output} is the file that is read; name another.")
+    if output is not None:
+        check_writable(output, "output")
     content = graph_of_text(file) if parse else graph_as_text(file, short=short).encode()
     if output is None:
         click.echo(content, nl=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeAlias
 from urllib.parse import unquote
 
+from attnfuse import documents
 from attnfuse.errors import UsageError
 
 Place: TypeAlias = Path | str
@@ -17,6 +18,7 @@ Place: TypeAlias = Path | str
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _LEAST_SECRET = 16
+_MOST_SECRET: Final = 1 << 16
 
 
 def place_of(text: str) -> Place:
@@ -49,10 +51,14 @@ KEY_VARIABLE: Final = "ATTNFUSE_CACHE_KEY"
 def read_secret(file: Path) -> bytes:
     """What a key file holds, but for white space around it. Raises UsageError where that is no key."""
     try:
-        secret = file.read_bytes().strip()
+        documents.check_regular(file)
+        with file.open("rb") as opened:
+            secret = opened.read(_MOST_SECRET + 1)
     except OSError as error:
-        raise UsageError(f"the key file {file} cannot be read: {error.strerror or error}.") from None
-    if len(secret) < _LEAST_SECRET:
+        raise UsageError(f"the key file {file} cannot be read: {documents.reason(error)}.") from None
+    if len(secret) > _MOST_SECRET:
+        raise UsageError(f"the key file {file} holds more than {_MOST_SECRET} bytes; write 32 random ones into it.")
+    if len(secret := secret.strip()) < _LEAST_SECRET:
         raise UsageError(f"the key file {file} holds fewer than {_LEAST_SECRET} bytes; write 32 random ones into it.")
     return secret
 
