@@ -201,7 +201,7 @@ def _pictured(asked: Asked) -> dict[str, Any]:
 
 def opened(path: Path) -> Image.Image:
     """The picture in a file. Raises UsageError where there is none."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
         raise UsageError(f"the picture {path} is no file; give a PNG or JPEG.")
     try:
         with Image.open(path) as image:

@@ -79,7 +79,7 @@ def test_pictures_that_do_not_fit(painted: Painted, tmp_path: Path, monkeypatch:
         "--image text.png": "text.png is no picture that Pillow reads",
         "--image cut.png": "cut.png cannot be read",
         "--image folder": "folder cannot be read: Is a directory",
-        "--image cat.png": "cat.png would lie in or over",
+        "--image cat.png": "cat.png is given as --image and as -o",
     }
     for given, said in cases.items():
         output = ("-o", "cat.png", "--steps", "2", "--progress", "never")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 import attnfuse
 import attnfuse_passes
@@ -264,6 +267,13 @@ def _sources() -> tuple[tuple[str, ast.Module], ...]:
             if not place.startswith((_TABLE, *_OTHER_WORDS)):
                 found.append((place, ast.parse(path.read_text(encoding="utf-8"))))
     return tuple(found)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Trees of all sources take memory that the tests behind these are measured with."""
+    yield
+    _sources.cache_clear()
 
 
 def _text(node: ast.AST | None) -> str | None:

@@ -48,6 +48,13 @@ def sources() -> tuple[tuple[str, ast.Module], ...]:
     return tuple((path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Trees of all sources take memory that the tests behind these are measured with."""
+    yield
+    sources.cache_clear()
+
+
 def imported(tree: ast.Module) -> Iterator[str]:
     """The packages that a module imports, anywhere in it."""
     for node in ast.walk(tree):
