@@ -15,6 +15,7 @@ from tests.support.graphs import operators
 
 
 @pytest.mark.mindspore
+@pytest.mark.slow
 def test_a_pipeline_for_any_batch(tmp_path: Path) -> None:
     parts = {"text_encoder": XL_TEXT_ENCODER}
     source = write_pipeline(tmp_path / "in", "StableDiffusionPipeline", parts, "DDIMScheduler")

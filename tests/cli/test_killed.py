@@ -200,6 +200,7 @@ def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert left_over(target.parent) == []
 
 
+@pytest.mark.slow
 def test_killed_while_the_cache_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pass_manager, "discover", lambda: (ToyPass(),))
     source = write_split(tmp_path / "in")

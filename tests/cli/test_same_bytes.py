@@ -48,6 +48,7 @@ def test_a_mindir_file(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.mindspore
+@pytest.mark.slow
 def test_traced_components(tmp_path: Path) -> None:
     """Two text encoders: traced from two folders, to two, one at a time and side by side; a third cannot be traced."""
     results: list[dict[str, bytes]] = []

@@ -16,7 +16,7 @@ from tests.support.mutations import EITHER_OR, MUST_REFUSE
 from tests.support.spellings import spell
 
 RUNTIMES = ("mindspore", "lite")
-SPELLINGS_PER_RUNTIME = 400
+SPELLINGS_PER_RUNTIME = 250
 EXAMPLES_PER_MUTATION = 20
 
 

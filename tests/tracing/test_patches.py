@@ -108,6 +108,7 @@ def test_patches() -> None:
 
 
 @pytest.mark.mindspore
+@pytest.mark.slow
 def test_a_video_at_once_is_its_pieces_put_together() -> None:
     differences = answer("-m", "tests.support.whole_video")
     assert set(differences) == {

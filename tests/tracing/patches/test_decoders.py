@@ -10,6 +10,7 @@ from tests.support import forks
 
 
 @pytest.mark.mindspore
+@pytest.mark.slow
 def test_decoders_give_the_states_of_mindones_own() -> None:
     done = forks.script("-m", "tests.support.decoders")
     assert done.returncode == 0, done.stderr[-3000:]
