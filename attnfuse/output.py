@@ -458,10 +458,7 @@ def _sync_tree(root: Path) -> None:
 def write_file(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all; of a link, what it leads to. Raises OutputError."""
     try:
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; name a file.")
-        if path.exists() and not path.is_file():
-            raise OutputError(f"{path} is a device, a pipe or a socket; name a file.")
+        check_replaceable(path, str(path))
         path = Path(os.path.realpath(path))
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             try:
@@ -474,6 +471,17 @@ def write_file(path: Path, content: bytes) -> None:
                 raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def check_replaceable(path: Path, called: str) -> None:
+    """Raise OutputError, by what the path is called, where something other than a file lies there.
+
+    A pipe would be waited for, a device filled or replaced. Raises OSError where that cannot be looked at.
+    """
+    if path.is_dir():
+        raise OutputError(f"{called} is a folder; name a file.")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{called} is a device, a pipe or a socket; name a file.")
 
 
 def _umask() -> int:

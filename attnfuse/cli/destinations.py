@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from attnfuse.errors import OutputError, UsageError
-from attnfuse.output import DOCUMENTS, OutputPlace
+from attnfuse.output import DOCUMENTS, OutputPlace, check_replaceable
 from attnfuse.source_files import SUFFIX
 
 
@@ -42,10 +42,7 @@ def check_writable(file: Path, what: str = "report") -> None:
     Raises OutputError where it cannot, UsageError where the command line names the same file for something else.
     """
     try:
-        if file.is_dir():
-            raise OutputError(f"the {what} {file} is a folder; name a file.")
-        if file.exists() and not file.is_file():  # a pipe would be waited for, a device filled or replaced
-            raise OutputError(f"the {what} {file} is a device, a pipe or a socket; name a file.")
+        check_replaceable(file, f"the {what} {file}")
         _check_named_once(file, what)
         with tempfile.TemporaryFile(dir=file.parent):
             pass
