@@ -112,8 +112,6 @@ def run_command(
     asked, devices = asked_of(prompts, options), devices_of(device_texts, backend)
     for file in numbered(output, len(prompts)):
         check_writable(file, what)
-        for given in asked.files:
-            check_apart(what, file, given, None)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(log_to(verbose=verbose, file=log_file, apart=(folder, output, record)))
         stage = None

@@ -64,12 +64,6 @@ class Asked:
     looked_at: Path | None = None
     ip_adapter_scale: float | None = None
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """All files that it names."""
-        looked_at = () if self.looked_at is None else (self.looked_at,)
-        return (*self.images, *self.masks, *self.control_images, *looked_at)
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
